@@ -1,0 +1,542 @@
+"""Every setting, with its default, unit, bounds and reason.
+
+Flat on purpose: one name in the environment, in `parlour.toml`, on the page and in the code. Values
+whose text may hold a password (`database_url`, `redis_url`, keys) are `SecretStr`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+Durability = Literal["stored", "hot", "memory"]
+Transport = Literal["fast", "asgi"]
+
+_ORIGIN = re.compile(r"https?://[^/\s?#@]+\Z")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+_KEY_PREFIX: Final = r"^[A-Za-z0-9_.:-]{1,64}$"
+_SENTINEL = re.compile(r"[^\s,/@]+\Z")
+
+_DATABASE_DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+
+MINUTE: Final = 60
+HOUR: Final = 3600
+DAY: Final = 86_400
+KB: Final = 1_000
+MB: Final = 1_000_000
+
+
+def _split(value: Any) -> Any:
+    """Environment variables hold lists as `a, b`."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+def _setting(
+    group: str, default: Any, description: str, *, unit: str = "", shown: str = "", **bounds: Any
+) -> Any:
+    """A field with what its documentation needs. A callable default is worked out from the
+    fields before it, and `shown` says in words what comes out."""
+    extra: dict[str, Any] = {"group": group, "unit": unit, "shown": shown}
+    if callable(default):
+        return Field(
+            default_factory=default, description=description, json_schema_extra=extra, **bounds
+        )
+    return Field(default=default, description=description, json_schema_extra=extra, **bounds)
+
+
+def _default_database(known: Mapping[str, Any]) -> SecretStr:
+    folder: Path = known.get("data_folder", Path(".parlour"))
+    return SecretStr(f"sqlite+aiosqlite:///{folder / 'parlour.db'}")
+
+
+def _default_durability(known: Mapping[str, Any]) -> Durability:
+    return "hot" if known.get("redis_url") else "stored"
+
+
+class Settings(BaseSettings):
+    """What a node is told from outside; validated, immutable.
+
+    The constructor takes only its arguments. Mistakes raise pydantic's `ValidationError`;
+    `load_settings` turns them into one `SettingsError` with a remedy for each.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    # -- storage ---------------------------------------------------------------------------------
+
+    data_folder: Path = _setting(
+        "Storage",
+        Path(".parlour"),
+        "Folder for the embedded database, uploaded files and the lock. One process owns it.",
+    )
+    database_url: SecretStr = _setting(
+        "Storage",
+        _default_database,
+        "Where conversations are kept: `sqlite:///file` or `postgresql://user:password@host/name`.",
+        shown="SQLite file `parlour.db` in the data folder",
+    )
+    database_pool_size: int = _setting(
+        "Storage", 10, "Connections to PostgreSQL that a process holds at most.", ge=1, le=500
+    )
+    database_timeout_seconds: float = _setting(
+        "Storage", 10.0, "Longest wait for one database statement.", unit="seconds", gt=0, le=300
+    )
+    redis_url: SecretStr | None = _setting(
+        "Storage",
+        None,
+        "Hot window, bus, sessions and leases in Redis or Valkey: `redis://`, `rediss://` (TLS) or "
+        "`unix://`. Needed for more than one process. For Sentinel the host is the service's name.",
+        shown="none: kept in the process",
+    )
+    redis_key_prefix: str = _setting(
+        "Storage",
+        "parlour",
+        "What every key in Redis begins with.",
+        pattern=_KEY_PREFIX,
+    )
+    redis_cluster: bool = _setting("Storage", False, "The URL names one node of a Redis Cluster.")
+    redis_sentinel_hosts: Names = _setting(
+        "Storage", (), "Sentinels, as `host` or `host:port`, separated by commas."
+    )
+    redis_sentinel_port: int = _setting(
+        "Storage", 26379, "Port of the Sentinels that name none.", ge=1, le=65535
+    )
+    redis_timeout_seconds: float = _setting(
+        "Storage", 5.0, "Longest wait for one answer of Redis.", unit="seconds", gt=0, le=300
+    )
+    redis_lock_timeout_seconds: int = _setting(
+        "Storage",
+        60,
+        "How long a clean-up lock outlives a process that died with it.",
+        unit="seconds",
+        ge=2,
+        le=3600,
+    )
+    durability: Durability = _setting(
+        "Storage",
+        _default_durability,
+        "What an acknowledgement promises: `stored` (committed to disk), `hot` (in the hot window, "
+        "archived in the background) or `memory` (nothing beyond the process; tests).",
+        shown="`hot` with Redis, else `stored`",
+    )
+    max_messages_per_session: int = _setting(
+        "Storage",
+        1000,
+        "Newest messages of a conversation in the hot window; older ones are in the database.",
+        unit="messages",
+        ge=1,
+        le=100_000,
+    )
+    session_expiry_seconds: int = _setting(
+        "Storage",
+        20 * MINUTE,
+        "A conversation that rests this long leaves the hot window, once it is archived.",
+        unit="seconds",
+        ge=1,
+        le=30 * DAY,
+    )
+    session_sync_interval_seconds: float = _setting(
+        "Storage",
+        300.0,
+        "How often the hot window is archived where an acknowledgement does not wait for it.",
+        unit="seconds",
+        gt=0,
+        le=DAY,
+    )
+    max_unsynced_events: int = _setting(
+        "Storage",
+        1_000_000,
+        "Events that may wait for the database; past it new commands are refused as retryable.",
+        unit="events",
+        ge=100,
+    )
+    max_unsynced_bytes: int = _setting(
+        "Storage",
+        256 * MB,
+        "Bytes that may wait for the database; past it new commands are refused as retryable.",
+        unit="bytes",
+        ge=MB,
+    )
+
+    # -- server ----------------------------------------------------------------------------------
+
+    host: str = _setting(
+        "Server", "127.0.0.1", "Address to listen on; `0.0.0.0` is all.", min_length=1
+    )
+    port: int = _setting("Server", 8000, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
+    transport: Transport = _setting(
+        "Server",
+        "fast",
+        "`fast`: Parlour's own WebSocket protocol under uvicorn; `asgi`: plain ASGI WebSockets.",
+    )
+    workers: int = _setting(
+        "Server",
+        1,
+        "Processes on this port; more than one needs Redis and PostgreSQL.",
+        ge=1,
+        le=256,
+    )
+    websocket: bool = _setting(
+        "Server", True, "Offer WebSockets; otherwise clients stay on HTTP long-polling."
+    )
+    ping_interval_seconds: float = _setting(
+        "Server", 25.0, "Time between two pings to a client.", unit="seconds", gt=0, le=3600
+    )
+    ping_timeout_seconds: float = _setting(
+        "Server",
+        20.0,
+        "A client that answers a ping later than this is gone.",
+        unit="seconds",
+        gt=0,
+        le=3600,
+    )
+    connect_timeout_seconds: float = _setting(
+        "Server",
+        10.0,
+        "A socket that has not connected to a namespace by then is closed.",
+        unit="seconds",
+        gt=0,
+        le=300,
+    )
+    websocket_compression: bool = _setting(
+        "Server", False, "Negotiate permessage-deflate; saves bandwidth, costs memory and time."
+    )
+    allowed_origins: Names = _setting(
+        "Server",
+        (),
+        "Origins of other sites whose pages may connect, as `https://host[:port]`; `*` is any.",
+        shown="only the page's own origin",
+    )
+    trusted_proxies: Names = _setting(
+        "Server",
+        (),
+        "Addresses or networks of proxies whose `X-Forwarded-*` headers are believed; `*` is any.",
+    )
+    deployment_id: str = _setting(
+        "Server",
+        "",
+        "Names this deployment; a page that was loaded from another one reloads itself.",
+        max_length=200,
+    )
+
+    # -- sessions and handlers -------------------------------------------------------------------
+
+    session_timeout_seconds: int = _setting(
+        "Sessions",
+        HOUR,
+        "A session without a connection ends after this long.",
+        unit="seconds",
+        ge=1,
+        le=90 * DAY,
+    )
+    user_env: Names = _setting(
+        "Sessions",
+        (),
+        "Names that every client must send in `user_env` (an API key of one's own, for instance).",
+    )
+    ask_timeout_seconds: float = _setting(
+        "Sessions",
+        60.0,
+        "How long a question waits where the app does not say.",
+        unit="seconds",
+        gt=0,
+        le=7 * DAY,
+    )
+    max_ask_timeout_seconds: float = _setting(
+        "Sessions",
+        DAY * 1.0,
+        "The longest that an app may let a question wait.",
+        unit="seconds",
+        gt=0,
+    )
+    node_lease_seconds: float = _setting(
+        "Sessions",
+        10.0,
+        "Others take over what a silent node held after this long.",
+        unit="seconds",
+        ge=1,
+        le=300,
+    )
+
+    # -- limits ----------------------------------------------------------------------------------
+
+    max_payload_bytes: int = _setting(
+        "Limits", 1 * MB, "Largest packet or request body.", unit="bytes", ge=10 * KB, le=100 * MB
+    )
+    max_message_bytes: int = _setting(
+        "Limits", 256 * KB, "Largest text of one message (UTF-8).", unit="bytes", ge=1, le=100 * MB
+    )
+    max_file_bytes: int = _setting("Limits", 100 * MB, "Largest uploaded file.", unit="bytes", ge=1)
+    max_files_per_message: int = _setting(
+        "Limits", 20, "Files that one message may refer to.", ge=0, le=1000
+    )
+    commands_per_second: float = _setting(
+        "Limits", 50.0, "Commands of one connection, on average.", unit="per second", gt=0
+    )
+    command_burst: int = _setting("Limits", 200, "Commands of one connection at once.", ge=1)
+    requests_per_second: float = _setting(
+        "Limits", 50.0, "HTTP commands of one user, on average.", unit="per second", gt=0
+    )
+    request_burst: int = _setting("Limits", 200, "HTTP commands of one user at once.", ge=1)
+    connections_per_user: int = _setting(
+        "Limits", 50, "Open connections of one user on a node.", ge=1
+    )
+    rooms_per_connection: int = _setting("Limits", 1000, "Rooms that a connection is in.", ge=1)
+    streams_per_connection: int = _setting(
+        "Limits", 100, "Streams that one connection follows.", ge=1
+    )
+    runs_queued_per_thread: int = _setting(
+        "Limits", 32, "Messages that wait in one conversation for the handler.", ge=1, le=10_000
+    )
+    page_limit: int = _setting("Limits", 1000, "Events or items in one answer.", ge=1, le=10_000)
+    outbox_high_bytes: int = _setting(
+        "Limits",
+        256 * KB,
+        "Unsent bytes of a connection from which token deltas are joined.",
+        unit="bytes",
+        ge=KB,
+    )
+    outbox_limit_bytes: int = _setting(
+        "Limits",
+        4 * MB,
+        "Unsent bytes at which a connection is closed as too slow.",
+        unit="bytes",
+        ge=10 * KB,
+    )
+
+    # -- accounts --------------------------------------------------------------------------------
+
+    sign_up: bool = _setting("Accounts", False, "Anyone may create an account on the page.")
+    anonymous: bool = _setting(
+        "Accounts",
+        False,
+        "Anyone may talk without an account; each visitor is a user of their own.",
+    )
+    token_ttl_seconds: int = _setting(
+        "Accounts",
+        7 * DAY,
+        "How long an access token is valid.",
+        unit="seconds",
+        ge=1,
+        le=365 * DAY,
+    )
+    password_min_length: int = _setting(
+        "Accounts", 8, "Shortest password that is accepted.", unit="characters", ge=1, le=128
+    )
+    sign_in_attempts: int = _setting(
+        "Accounts",
+        10,
+        "Failed sign-ins per login and window, before further ones are refused.",
+        ge=1,
+    )
+    sign_in_attempts_per_address: int = _setting(
+        "Accounts", 100, "The same per address of the client.", ge=1
+    )
+    sign_in_window_seconds: int = _setting(
+        "Accounts", 15 * MINUTE, "The window of both.", unit="seconds", ge=1, le=DAY
+    )
+
+    # -- logs and metrics ------------------------------------------------------------------------
+
+    log_format: Literal["console", "json"] = _setting(
+        "Logs and metrics", "console", "`console` for people, `json` for machines."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "Logs and metrics", "info", "Least severity that is logged."
+    )
+    socket_logging: bool = _setting(
+        "Logs and metrics", False, "Log every Socket.IO event (without its content)."
+    )
+    engineio_logging: bool = _setting(
+        "Logs and metrics", False, "Log every Engine.IO packet (without its content)."
+    )
+    metrics: bool = _setting("Logs and metrics", True, "Serve Prometheus metrics at `/metrics`.")
+
+    # -- shutdown --------------------------------------------------------------------------------
+
+    shutdown_drain_seconds: float = _setting(
+        "Shutdown", 5.0, "Longest wait for outboxes to empty.", unit="seconds", ge=0, le=300
+    )
+    shutdown_runs_seconds: float = _setting(
+        "Shutdown", 20.0, "Longest wait for running handlers.", unit="seconds", ge=0, le=3600
+    )
+    shutdown_flush_seconds: float = _setting(
+        "Shutdown",
+        20.0,
+        "Longest wait for the database to take what is left.",
+        unit="seconds",
+        ge=0,
+        le=3600,
+    )
+    shutdown_close_seconds: float = _setting(
+        "Shutdown", 5.0, "Longest wait for stores to close.", unit="seconds", ge=0, le=300
+    )
+    reconnect_spread_ms: int = _setting(
+        "Shutdown",
+        2000,
+        "Clients are told to come back at a random moment within this.",
+        unit="milliseconds",
+        ge=0,
+        le=10 * MINUTE * 1000,
+    )
+
+    # -- the demo --------------------------------------------------------------------------------
+
+    demo_tokens_per_second: float = _setting(
+        "Demo",
+        30.0,
+        "Pace of the built-in model; 0 is as fast as possible.",
+        unit="per second",
+        ge=0,
+    )
+    openai_api_key: SecretStr | None = _setting(
+        "Demo",
+        None,
+        "With a key (or a base URL) the demo talks to this endpoint instead.",
+        shown="none",
+    )
+    openai_base_url: str | None = _setting(
+        "Demo", None, "Base URL of an endpoint that speaks OpenAI's API.", shown="none"
+    )
+    openai_model: str = _setting(
+        "Demo", "gpt-4.1-mini", "Which model the demo asks for.", min_length=1
+    )
+
+    # -- rules -----------------------------------------------------------------------------------
+
+    @field_validator("data_folder")
+    @classmethod
+    def _expand_folder(cls, folder: Path) -> Path:
+        return folder.expanduser()
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: SecretStr) -> SecretStr:
+        scheme, found, rest = url.get_secret_value().partition("://")
+        driver = _DATABASE_DRIVERS.get(scheme)
+        if not found or driver is None:
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        return SecretStr(f"{driver}://{rest}")
+
+    @field_validator("redis_url", mode="before")
+    @classmethod
+    def _known_redis(cls, url: Any) -> Any:
+        text = url.get_secret_value() if isinstance(url, SecretStr) else url
+        if text in (None, ""):
+            return None
+        if isinstance(text, str) and text.partition("://")[0] not in _REDIS_SCHEMES:
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return url
+
+    @field_validator("redis_sentinel_hosts")
+    @classmethod
+    def _host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _SENTINEL.match(host):
+                raise ValueError(f"{host!r} is not host or host:port")
+        return hosts
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.match(origin):
+                raise ValueError(f"{origin!r} is not of the form https://host[:port] (no path)")
+        return tuple(origin.lower() for origin in origins)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            if proxy != "*":
+                ipaddress.ip_network(proxy, strict=False)
+        return proxies
+
+    @field_validator("user_env")
+    @classmethod
+    def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _ENV_NAME.match(name):
+                raise ValueError(f"{name!r} is not a variable's name")
+        return names
+
+    # -- what follows from it --------------------------------------------------------------------
+
+    @property
+    def embedded(self) -> bool:
+        """Whether everything lives in this process and its data folder."""
+        return self.redis_url is None and self.uses_sqlite
+
+    @property
+    def uses_sqlite(self) -> bool:
+        return self.database_url.get_secret_value().startswith("sqlite")
+
+    @property
+    def sentinels(self) -> tuple[tuple[str, int], ...]:
+        """(host, port) of every Sentinel."""
+        return tuple(self._sentinel(host) for host in self.redis_sentinel_hosts)
+
+    def _sentinel(self, text: str) -> tuple[str, int]:
+        host, found, port = text.rpartition(":")
+        return (host, int(port)) if found and port.isdigit() else (text, self.redis_sentinel_port)
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """What is wrong with settings that are each right by themselves; a remedy with each."""
+    problems = []
+    if settings.workers > 1 and settings.redis_url is None:
+        problems.append(
+            f"workers = {settings.workers} needs Redis, which joins the processes: "
+            "set redis_url, or workers = 1."
+        )
+    if settings.workers > 1 and settings.uses_sqlite:
+        problems.append(
+            f"workers = {settings.workers} needs PostgreSQL, since one process owns a SQLite data "
+            "folder: set database_url to postgresql://…, or workers = 1."
+        )
+    if settings.redis_cluster and settings.redis_sentinel_hosts:
+        problems.append("redis_cluster and redis_sentinel_hosts exclude each other: remove one.")
+    problems += [
+        f"{name} needs redis_url: set it, or remove {name}."
+        for name in ("redis_cluster", "redis_sentinel_hosts")
+        if getattr(settings, name) and settings.redis_url is None
+    ]
+    if settings.outbox_high_bytes >= settings.outbox_limit_bytes:
+        problems.append("outbox_high_bytes must be below outbox_limit_bytes: lower the first.")
+    if settings.max_message_bytes >= settings.max_payload_bytes:
+        problems.append(
+            "max_message_bytes must be below max_payload_bytes, which carries the message: "
+            "lower the first or raise the second."
+        )
+    if settings.ask_timeout_seconds > settings.max_ask_timeout_seconds:
+        problems.append("ask_timeout_seconds is above max_ask_timeout_seconds: lower the first.")
+    return problems
