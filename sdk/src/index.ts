@@ -1,0 +1,45 @@
+export { Outbox } from './commands.js';
+export type { Answer, Command, CommandStore, PendingCommand } from './commands.js';
+export { connect, Connection, PROTOCOL } from './connection.js';
+export type { ConnectionState, ConnectOptions, Phase, Welcome } from './connection.js';
+export { Conversation } from './conversation.js';
+export type {
+  ConversationOptions,
+  ConversationView,
+  History,
+  OlderState,
+  PendingMessage,
+} from './conversation.js';
+export { digest } from './digest.js';
+export { ParlourError } from './errors.js';
+export type { WireError } from './errors.js';
+export { newId } from './ids.js';
+export type * from './protocol.js';
+export { Api } from './rest.js';
+export type {
+  ApiOptions,
+  AppInfo,
+  AuthConfig,
+  Paged,
+  Profile,
+  SignedIn,
+  Starter,
+  UploadOptions,
+  User,
+  VersionInfo,
+  Widget,
+} from './rest.js';
+export { Store } from './store.js';
+export type { Readable, Unsubscribe } from './store.js';
+export { Follower, readEvent, readTime } from './streams.js';
+export type { FollowHandlers } from './streams.js';
+export {
+  EMPTY_THREAD,
+  EVENT_TYPES,
+  fold,
+  MESSAGE_WINDOW,
+  STEP_WINDOW,
+  threadFromSnapshot,
+  threadToSnapshot,
+} from './thread.js';
+export type { FoldEvent, ThreadState } from './thread.js';

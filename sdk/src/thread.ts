@@ -1,0 +1,244 @@
+/**
+ * A conversation as a fold of its events: snapshot + events = fresh snapshot.
+ *
+ * The rules are those of the server (`parlour/core/thread.py`); both satisfy the vectors in
+ * `tests/golden/thread`. Live events and replayed ones pass through the same function. `fold` never
+ * changes the state that it is given, and keeps the identity of every record that it does not touch, so a
+ * view may compare by reference. Events of an unknown type, or about a message that is not in the window,
+ * change nothing.
+ */
+
+import type {
+  Ask,
+  FileRef,
+  Message,
+  Run,
+  RunEnd,
+  Source,
+  Status,
+  Step,
+  ThreadSnapshot,
+} from './protocol.js';
+
+/** Newest messages that a snapshot holds. */
+export const MESSAGE_WINDOW = 1000;
+/** Newest steps that a snapshot holds. */
+export const STEP_WINDOW = 500;
+
+/** The fields of a message that `message:update` may set. */
+const UPDATABLE: ReadonlySet<string> = new Set([
+  'content',
+  'actions',
+  'files',
+  'sources',
+  'data',
+  'edited_at',
+  'author',
+  'streaming',
+]);
+
+/** What a conversation looks like at one offset. Records are keyed by id, in order of first appearance. */
+export interface ThreadState {
+  readonly messages: ReadonlyMap<string, Message>;
+  readonly steps: ReadonlyMap<string, Step>;
+  readonly asks: ReadonlyMap<string, Ask>;
+  readonly runs: ReadonlyMap<string, Run>;
+  readonly status: Status | null;
+  readonly lastRun: RunEnd | null;
+  readonly title: string | null;
+  readonly tags: readonly string[];
+  readonly truncated: boolean;
+}
+
+/** The part of a stream's event that folding needs. */
+export interface FoldEvent {
+  type: string;
+  data: Record<string, unknown>;
+  offset: number;
+  at: number;
+}
+
+interface Draft {
+  messages: Map<string, Message>;
+  steps: Map<string, Step>;
+  asks: Map<string, Ask>;
+  runs: Map<string, Run>;
+  status: Status | null;
+  lastRun: RunEnd | null;
+  title: string | null;
+  tags: readonly string[];
+  truncated: boolean;
+}
+
+export const EMPTY_THREAD: ThreadState = Object.freeze({
+  messages: new Map(),
+  steps: new Map(),
+  asks: new Map(),
+  runs: new Map(),
+  status: null,
+  lastRun: null,
+  title: null,
+  tags: Object.freeze([]),
+  truncated: false,
+});
+
+/** Read a snapshot. */
+export function threadFromSnapshot(snapshot: ThreadSnapshot): ThreadState {
+  return {
+    messages: new Map(snapshot.messages.map((message) => [message.id, message])),
+    steps: new Map((snapshot.steps ?? []).map((step) => [step.id, step])),
+    asks: new Map((snapshot.asks ?? []).map((ask) => [ask.ask_id, ask])),
+    runs: new Map((snapshot.runs ?? []).map((run) => [run.run_id, run])),
+    status: snapshot.status ?? null,
+    lastRun: snapshot.last_run ?? null,
+    title: snapshot.title ?? null,
+    tags: snapshot.tags ?? [],
+    truncated: snapshot.truncated ?? false,
+  };
+}
+
+/** The inverse of `threadFromSnapshot`. */
+export function threadToSnapshot(state: ThreadState): Required<ThreadSnapshot> {
+  return {
+    messages: [...state.messages.values()],
+    steps: [...state.steps.values()],
+    asks: [...state.asks.values()],
+    runs: [...state.runs.values()],
+    status: state.status,
+    last_run: state.lastRun,
+    title: state.title,
+    tags: [...state.tags],
+    truncated: state.truncated,
+  };
+}
+
+/** Apply `events`, in order, to a copy of `state`. */
+export function fold(
+  state: ThreadState,
+  events: readonly FoldEvent[],
+  window: number = MESSAGE_WINDOW,
+): ThreadState {
+  const draft: Draft = {
+    ...state,
+    messages: new Map(state.messages),
+    steps: new Map(state.steps),
+    asks: new Map(state.asks),
+    runs: new Map(state.runs),
+  };
+  for (const event of events) RULES.get(event.type)?.(draft, event);
+  trim(draft, window);
+  return draft;
+}
+
+function trim(draft: Draft, window: number): void {
+  if (drop(draft.messages, draft.messages.size - window)) draft.truncated = true;
+  drop(draft.steps, draft.steps.size - STEP_WINDOW);
+}
+
+function drop(records: Map<string, unknown>, excess: number): boolean {
+  if (excess <= 0) return false;
+  for (const id of [...records.keys()].slice(0, excess)) records.delete(id);
+  return true;
+}
+
+function revise(draft: Draft, id: unknown, changes: Partial<Message>): void {
+  const message = draft.messages.get(id as string);
+  if (message) draft.messages.set(message.id, { ...message, ...changes });
+}
+
+function extend(draft: Draft, id: unknown, name: 'files' | 'sources', items: unknown[]): void {
+  const message = draft.messages.get(id as string);
+  if (message) revise(draft, id, { [name]: [...(message[name] ?? []), ...items] });
+}
+
+type Rule = (draft: Draft, event: FoldEvent) => void;
+
+const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+  [
+    'message',
+    (draft, { data, offset, at }) => {
+      const message = { ...data } as unknown as Message;
+      const known = draft.messages.get(message.id);
+      message.offset = known ? known.offset : offset;
+      if (!('created_at' in data)) message.created_at = known ? known.created_at : at;
+      draft.messages.set(message.id, message);
+    },
+  ],
+  [
+    'message:delta',
+    (draft, { data }) => {
+      const message = draft.messages.get(data['id'] as string);
+      if (!message) return;
+      const content = (message.content ?? '') + (data['text'] as string);
+      revise(draft, message.id, { content, streaming: true });
+    },
+  ],
+  [
+    'message:replace',
+    (draft, { data }) => revise(draft, data['id'], { content: data['content'] as string }),
+  ],
+  ['message:done', (draft, { data }) => revise(draft, data['id'], { streaming: false })],
+  [
+    'message:update',
+    (draft, { data }) => {
+      const changes = Object.entries(data).filter(([name]) => UPDATABLE.has(name));
+      revise(draft, data['id'], Object.fromEntries(changes) as Partial<Message>);
+    },
+  ],
+  ['message:delete', (draft, { data }) => void draft.messages.delete(data['id'] as string)],
+  [
+    'step',
+    (draft, { data, offset }) => {
+      const step = { ...data } as unknown as Step;
+      step.offset = draft.steps.get(step.id)?.offset ?? offset;
+      draft.steps.set(step.id, step);
+    },
+  ],
+  [
+    'status',
+    (draft, { data }) => {
+      const finished = Boolean(data['done']) || !data['text'];
+      draft.status = finished ? null : ({ ...data } as unknown as Status);
+    },
+  ],
+  [
+    'files',
+    (draft, { data }) => extend(draft, data['message_id'], 'files', data['files'] as FileRef[]),
+  ],
+  [
+    'source',
+    (draft, { data }) => extend(draft, data['message_id'], 'sources', [data['source'] as Source]),
+  ],
+  [
+    'ask',
+    (draft, { data, offset }) =>
+      void draft.asks.set(data['ask_id'] as string, { ...data, offset } as unknown as Ask),
+  ],
+  ['ask:closed', (draft, { data }) => void draft.asks.delete(data['ask_id'] as string)],
+  [
+    'run:started',
+    (draft, { data, at }) =>
+      void draft.runs.set(data['run_id'] as string, { ...data, started_at: at } as unknown as Run),
+  ],
+  ['run:ended', endRun],
+  ['chat:title', (draft, { data }) => void (draft.title = (data['title'] as string) ?? null)],
+  ['chat:tags', (draft, { data }) => void (draft.tags = [...((data['tags'] as string[]) ?? [])])],
+]);
+
+function endRun(draft: Draft, { data, at }: FoldEvent): void {
+  const runId = data['run_id'] as string;
+  if (!draft.runs.delete(runId)) return;
+  draft.lastRun = { ...data } as unknown as RunEnd;
+  if (draft.runs.size === 0) draft.status = null;
+  for (const message of [...draft.messages.values()]) {
+    if (message.streaming && message.run_id === runId)
+      revise(draft, message.id, { streaming: false });
+  }
+  for (const step of [...draft.steps.values()]) {
+    if (step.status === 'running' && step.run_id === runId)
+      draft.steps.set(step.id, { ...step, status: 'failed', ended_at: at });
+  }
+}
+
+/** Every event type that changes a conversation's state; `notification` and signals do not. */
+export const EVENT_TYPES: ReadonlySet<string> = new Set(RULES.keys());
