@@ -1,0 +1,192 @@
+"""What a node tells its operators: structured logs with their context, and metrics.
+
+Every log line inside a connection, a request or a run carries `user`, `session`, `thread` and
+`request` where they are known (context variables, so that tasks and threads inherit them). Secrets
+are masked by name and by form before anything is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+MASK: Final = "***"
+METRICS_TYPE: Final = CONTENT_TYPE_LATEST
+
+_SECRET_NAME = re.compile(
+    r"(?i)(password|passwd|secret|token|authorization|cookie|api_?key|user_env|credential)"
+)
+_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+")
+_URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*:)[^\s@/]+(@)")
+_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
+_QUIET: Final = ("asyncio", "alembic", "sqlalchemy", "uvicorn", "watchfiles")
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+# --------------------------------------------------------------------------------------------------
+# Logs
+# --------------------------------------------------------------------------------------------------
+
+
+def configure_logging(log_format: str = "console", log_level: str = "info") -> None:
+    """Send every log line of this process, the standard library's too, to stderr in one form.
+    Safe to call again, which replaces the set-up."""
+    shared = _shared_processors()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(_level(log_level)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(log_format),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_level(log_level))
+    for name in _QUIET:
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(max(_level(log_level), logging.WARNING))
+
+
+def _shared_processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        mask_secrets,
+    ]
+
+
+def _renderers(log_format: str) -> list[Processor]:
+    if log_format == "json":
+        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _level(name: str) -> int:
+    return int(logging.getLevelNamesMapping()[name.upper()])
+
+
+def get_logger(name: str) -> Any:
+    """A structured logger: `log.info("joined", room=…)`."""
+    return structlog.stdlib.get_logger(name)
+
+
+@contextmanager
+def log_context(**values: str | None) -> Iterator[None]:
+    """Bind `user`, `session`, `thread`, `request` … to every line inside; None is left out."""
+    known = {name: value for name, value in values.items() if value is not None}
+    with structlog.contextvars.bound_contextvars(**known):
+        yield
+
+
+def mask_secrets(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A processor that hides what its name or its form shows to be a secret."""
+    for name, value in event.items():
+        event[name] = _masked(name, value)
+    return event
+
+
+def _masked(name: str, value: Any) -> Any:
+    if value and _SECRET_NAME.search(name) and not isinstance(value, bool | int | float):
+        return MASK
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, Mapping):
+        return {key: _masked(str(key), inner) for key, inner in value.items()}
+    return value
+
+
+def mask_text(text: str) -> str:
+    """Hide tokens and passwords of URLs inside a text."""
+    text = _JWT.sub(MASK, text)
+    text = _BEARER.sub(rf"\1{MASK}", text)
+    return _URL_PASSWORD.sub(rf"\1{MASK}\2", text)
+
+
+# --------------------------------------------------------------------------------------------------
+# Metrics
+# --------------------------------------------------------------------------------------------------
+
+
+class Metrics:
+    """One node's metrics. The registry is the node's own, so that two nodes in one process (tests,
+    an author's application) do not share numbers.
+
+    Whatever happens per delivery is counted by its owner in a plain integer and read at scrape time
+    through `observe`; the attributes below are for what happens per command, per run or less often.
+    """
+
+    def __init__(self) -> None:
+        self.registry: Final = CollectorRegistry()
+        self.commands = self._counter(
+            "commands", "Commands by event and outcome (ok or the error's code)", "event", "outcome"
+        )
+        self.command_seconds = self._histogram("command_seconds", "Time to the answer", "event")
+        self.connections_opened = self._counter(
+            "connections_opened", "Accepted connections", "transport"
+        )
+        self.connections_refused = self._counter(
+            "connections_refused", "Refused connections by code", "code"
+        )
+        self.connections_closed = self._counter(
+            "connections_closed", "Closed connections by reason", "reason"
+        )
+        self.runs = self._counter("runs", "Ended runs by handler and outcome", "handler", "outcome")
+        self.runs_active = self._gauge("runs_active", "Runs that have not ended")
+        self.recoveries = self._counter("recoveries", "Subscriptions by status", "status")
+        self.sign_ins = self._counter("sign_ins", "Sign-ins by outcome", "outcome")
+        self.http_requests = self._counter(
+            "http_requests", "HTTP requests by route and status", "method", "route", "status"
+        )
+        self.http_seconds = self._histogram("http_seconds", "Time of HTTP requests", "route")
+        self.syncs = self._counter("syncs", "Passes of the synchroniser by outcome", "outcome")
+        self.sync_seconds = self._histogram("sync_seconds", "Time of a synchroniser's pass")
+        self.unexpected_errors = self._counter(
+            "unexpected_errors", "Exceptions that a loop, connection or router survived", "where"
+        )
+
+    def observe(self, name: str, description: str, read: Callable[[], float]) -> None:
+        """A gauge that is read when somebody asks: `observe("links", …, lambda: len(links))`."""
+        self._gauge(name, description).set_function(read)
+
+    def render(self) -> bytes:
+        """The text of `/metrics`, of type `METRICS_TYPE`."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(f"parlour_{name}", description, labels, registry=self.registry)
+
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(f"parlour_{name}", description, registry=self.registry)
+
+    def _histogram(self, name: str, description: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"parlour_{name}", description, labels, registry=self.registry, buckets=_SECONDS
+        )
