@@ -1,0 +1,1 @@
+"""The public test kit: contract suites for backends, real servers for tests, clocks."""
