@@ -23,7 +23,7 @@ from parlour.ports import Clock, UserRecord, UserStore
 from parlour.server.app import Application
 from parlour.server.attempts import Attempts
 from parlour.server.passwords import LONGEST_BYTES, Passwords
-from parlour.server.tokens import Claims, Keyring
+from parlour.server.keyring import Claims, Keyring
 from parlour.telemetry import get_logger
 
 REMEMBERED: Final = 20_000
@@ -241,7 +241,7 @@ class Accounts:
         return await self._issue(record)
 
     async def sign_in_anonymously(self, address: str = "") -> Issued:
-        """A new user for a visitor without an account. Raises `Forbidden` unless settings allow it."""
+        """A new user for a visitor without an account. Raises `Forbidden` if not allowed."""
         if not self._settings.anonymous:
             raise Forbidden("Sign in first.")
         self._by_address.begin(address, self._clock.now_ms())
