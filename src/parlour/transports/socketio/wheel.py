@@ -1,0 +1,92 @@
+"""One timer for all connections of a node.
+
+A timer per connection and ping would be the largest part of an idle connection's cost. Deadlines
+are rounded up to the resolution and kept in buckets; the loop holds one handle, for the first
+bucket that is not empty."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from typing import Final, Protocol
+
+
+class Timed(Protocol):
+    """Something with at most one deadline."""
+
+    timer_slot: int | None
+
+    def tick(self, now: float) -> None:
+        """The deadline has come. Has to schedule itself again where it wants to."""
+
+
+class TimerWheel:
+    """Times are seconds of the running loop's clock. Nothing is called after `stop`."""
+
+    __slots__ = ("_buckets", "_handle", "_loop", "_order", "_resolution")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, resolution: float) -> None:
+        self._loop: Final = loop
+        self._resolution: Final = resolution
+        self._buckets: dict[int, set[Timed]] = {}
+        self._order: list[int] = []
+        self._handle: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def schedule(self, entry: Timed, when: float) -> None:
+        """Set or move the entry's deadline; it is not called earlier, at most the resolution
+        later."""
+        slot = math.ceil(when / self._resolution)
+        if entry.timer_slot == slot:
+            return
+        self.cancel(entry)
+        entry.timer_slot = slot
+        bucket = self._buckets.get(slot)
+        if bucket is None:
+            self._open(slot).add(entry)
+        else:
+            bucket.add(entry)
+
+    def cancel(self, entry: Timed) -> None:
+        """Forget the entry's deadline."""
+        slot = entry.timer_slot
+        if slot is not None:
+            entry.timer_slot = None
+            bucket = self._buckets.get(slot)
+            if bucket is not None:
+                bucket.discard(entry)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._buckets.clear()
+        self._order.clear()
+
+    def _open(self, slot: int) -> set[Timed]:
+        bucket = self._buckets[slot] = set()
+        heapq.heappush(self._order, slot)
+        if self._order[0] == slot:
+            self._arm()
+        return bucket
+
+    def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._loop.call_at(self._order[0] * self._resolution, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        now = self._loop.time()
+        while self._order and self._order[0] * self._resolution <= now:
+            slot = heapq.heappop(self._order)
+            for entry in self._buckets.pop(slot):
+                # An entry that was called before may have moved or cancelled this one.
+                if entry.timer_slot == slot:
+                    entry.timer_slot = None
+                    entry.tick(now)
+        if self._order and self._handle is None:
+            self._arm()
