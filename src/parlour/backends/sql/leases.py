@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select, text, update
@@ -34,6 +35,26 @@ class SqlLeases:
 
     async def holder(self, name: str) -> Lease | None:
         return await self._database.read(lambda c: self._holder(c, name))
+
+    async def abandoned(
+        self, prefix: str, limit: int, *, owner: str | None = None
+    ) -> Sequence[Lease]:
+        return await self._database.read(lambda c: self._abandoned(c, prefix, limit, owner))
+
+    def _abandoned(
+        self, connection: Connection, prefix: str, limit: int, owner: str | None
+    ) -> list[Lease]:
+        # A released lease has no time of expiry.
+        over = (table.c.expires_at > 0) & (table.c.expires_at <= self._now(connection))
+        if owner is not None:
+            over |= (table.c.expires_at > 0) & (table.c.owner == owner)
+        found = connection.execute(
+            select(table)
+            .where(table.c.name.startswith(prefix, autoescape=True), over)
+            .order_by(table.c.expires_at)
+            .limit(limit)
+        )
+        return [_lease(row) for row in found]
 
     def _now(self, connection: Connection) -> int:
         if connection.dialect.name == "postgresql":

@@ -9,7 +9,6 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from parlour.backends.clock import SystemClock
 from parlour.backends.sql.archive import SqlArchive
 from parlour.backends.sql.engine import Database
 from parlour.backends.sql.files import SqlFileStore
@@ -57,7 +56,7 @@ async def open_sql(
     url: str,
     data_folder: Path | None = None,
     *,
-    clock: Clock | None = None,
+    clock: Clock,
     progress: Progress | None = None,
     pool_size: int = 10,
     time_limit: float = 10.0,
@@ -90,7 +89,7 @@ async def open_sql(
     folder = data_folder or Path(
         owned.name if isinstance(owned, tempfile.TemporaryDirectory) else "."
     )
-    store = SqlStore(database, folder, clock or SystemClock())
+    store = SqlStore(database, folder, clock)
     if owned is not None:
         store.own(owned)
     return store

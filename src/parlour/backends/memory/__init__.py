@@ -1,0 +1,8 @@
+"""The process's own memory: the embedded hot window, bus, leases and sessions."""
+
+from parlour.backends.memory.bus import MemoryBus
+from parlour.backends.memory.leases import MemoryLeases
+from parlour.backends.memory.log import MemoryLog
+from parlour.backends.memory.sessions import MemorySessionStore
+
+__all__ = ["MemoryBus", "MemoryLeases", "MemoryLog", "MemorySessionStore"]

@@ -1,0 +1,48 @@
+"""Leases within one process."""
+
+from __future__ import annotations
+
+from parlour.errors import LeaseLost
+from parlour.ports import Clock, Lease
+
+
+class MemoryLeases:
+    """`ports.Leases` of a single node. Generations are remembered for the life of the process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._leases: dict[str, Lease] = {}
+
+    async def acquire(self, name: str, owner: str, ttl_ms: int) -> Lease | None:
+        now = self._clock.now_ms()
+        last = self._leases.get(name)
+        held = last is not None and last.expires_at > now
+        if held and last is not None and last.owner != owner:
+            return None
+        generation = last.generation if last else 0
+        lease = Lease(name, owner, generation if held else generation + 1, now + ttl_ms)
+        self._leases[name] = lease
+        return lease
+
+    async def renew(self, lease: Lease, ttl_ms: int) -> Lease:
+        now = self._clock.now_ms()
+        held = self._mine(lease)
+        if held is None or held.expires_at <= now:
+            raise LeaseLost(f"the lease {lease.name} is no longer held by {lease.owner}")
+        renewed = Lease(lease.name, lease.owner, lease.generation, now + ttl_ms)
+        self._leases[lease.name] = renewed
+        return renewed
+
+    async def release(self, lease: Lease) -> None:
+        if self._mine(lease) is not None:
+            self._leases[lease.name] = Lease(lease.name, lease.owner, lease.generation, 0)
+
+    async def holder(self, name: str) -> Lease | None:
+        lease = self._leases.get(name)
+        return lease if lease is not None and lease.expires_at > self._clock.now_ms() else None
+
+    def _mine(self, lease: Lease) -> Lease | None:
+        held = self._leases.get(lease.name)
+        if held is None or (held.owner, held.generation) != (lease.owner, lease.generation):
+            return None
+        return held

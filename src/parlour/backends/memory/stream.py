@@ -1,0 +1,269 @@
+"""One stream in memory: its newest records, what the archive lacks, and what an append would do.
+
+Everything here is synchronous; `now` is an argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from parlour.backends.records import decode_record, encode_record
+from parlour.backends.sinks import Sinks
+from parlour.backends.window import WindowLimits, counts
+from parlour.core.streams import Appended, Batch, Dedupe, Event, NewEvent, Page, Position
+from parlour.errors import ExpectationFailed, LeaseLost, PositionLost
+from parlour.ports import Entry, Opening
+
+RECEIPT_MS = 24 * 60 * 60 * 1000
+"""How long a dedupe key is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An append whose events are encoded but not numbered."""
+
+    stream: str
+    events: Sequence[NewEvent]
+    records: Sequence[bytes]
+    expected: int | None = None
+    fence: int | None = None
+    dedupe: Dedupe | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.records))
+
+    def entry(self, appended: Appended) -> Entry:
+        """What the archive gets for it."""
+        numbered = [
+            decode_record(self.stream, appended.epoch, offset, record)
+            for offset, record in enumerate(self.records, appended.first)
+        ]
+        receipt = None if self.dedupe is None else (self.dedupe.key, appended)
+        return Entry(self.stream, appended.epoch, numbered, self.fence, receipt)
+
+
+def draft(
+    stream: str,
+    events: Sequence[NewEvent],
+    limit: int,
+    *,
+    expected: int | None = None,
+    fence: int | None = None,
+    dedupe: Dedupe | None = None,
+) -> Draft:
+    """Encode an append. Raises ValueError for no events, `InvalidPayload` and `TooLarge`."""
+    if not events:
+        raise ValueError("an append needs at least one event")
+    records = [encode_record(event, limit) for event in events]
+    return Draft(stream, tuple(events), records, expected, fence, dedupe)
+
+
+@dataclass(frozen=True, slots=True)
+class _Append:
+    """One unsynchronised append: its last offset and what the archive needs besides the events."""
+
+    last: int
+    fence: int | None
+    receipt: tuple[str, Appended] | None
+
+
+class HeldStream:
+    """The newest part of a stream: the events `base` + 1 … `head` are held."""
+
+    __slots__ = (
+        "_appends",
+        "_messages",
+        "_receipts",
+        "_records",
+        "base",
+        "bytes",
+        "epoch",
+        "fence",
+        "head",
+        "leaving",
+        "name",
+        "pending",
+        "sinks",
+        "synced",
+        "touched",
+        "trimmed",
+        "uncertain",
+    )
+
+    def __init__(self, name: str, opening: Opening, now: int) -> None:
+        self.name = name
+        self.epoch, self.head = opening.position
+        self.base = self.synced = self.trimmed = self.head
+        self.fence = opening.fence
+        self.touched = now
+        self.bytes = 0
+        self.pending = 0
+        self.uncertain = False
+        self.leaving: asyncio.Event | None = None
+        self.sinks = Sinks()
+        self._messages = 0
+        self._records: deque[tuple[bytes, bool]] = deque()
+        self._receipts = {key: (first, now) for key, first in opening.receipts.items()}
+        self._appends: deque[_Append] = deque()
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.head)
+
+    @property
+    def floor(self) -> int:
+        """Readers must stand here or later."""
+        return max(self.base, self.trimmed)
+
+    def receipt(self, key: str, now: int) -> Appended | None:
+        held = self._receipts.get(key)
+        return held[0] if held is not None and held[1] > now - RECEIPT_MS else None
+
+    # -- appending -------------------------------------------------------------------------------
+
+    def apply(self, draft: Draft, appended: Appended, now: int) -> Batch:
+        """Store a checked append. The caller announces the batch."""
+        first = replace(appended, receipt=draft.dedupe.receipt) if draft.dedupe else appended
+        receipt = None if draft.dedupe is None else (draft.dedupe.key, first)
+        if receipt is not None:
+            self._note(receipt, now)
+        self.fence = max(self.fence, draft.fence or 0)
+        self._appends.append(_Append(appended.last, draft.fence, receipt))
+        return self._extend(draft.events, draft.records, now)
+
+    def adopt(self, events: Sequence[Event], now: int) -> Batch:
+        """Store events that are numbered and in the archive already."""
+        fresh = [NewEvent(one.type, one.data, one.at, one.source, one.cause) for one in events]
+        return self._extend(fresh, [encode_record(one, 2**62) for one in fresh], now)
+
+    def restore(self, opening: Opening, now: int) -> None:
+        """Take over a fence and receipts that the archive knows."""
+        self.fence = max(self.fence, opening.fence)
+        for receipt in opening.receipts.items():
+            self._note(receipt, now)
+
+    def _note(self, receipt: tuple[str, Appended], now: int) -> None:
+        """Remember a first result; forget those that are too old. Kept in the order of their
+        age."""
+        key, first = receipt
+        self._receipts.pop(key, None)
+        self._receipts[key] = (first, now)
+        for old, (_, at) in tuple(islice(self._receipts.items(), 4)):
+            if at <= now - RECEIPT_MS:
+                del self._receipts[old]
+
+    def _extend(self, events: Sequence[NewEvent], records: Sequence[bytes], now: int) -> Batch:
+        since = self.head
+        for event, record in zip(events, records, strict=True):
+            counted = counts(event)
+            self._records.append((record, counted))
+            self._messages += counted
+            self.bytes += len(record)
+        self.head += len(records)
+        self.touched = now
+        numbered = tuple(
+            decode_record(self.name, self.epoch, offset, record)
+            for offset, record in enumerate(records, since + 1)
+        )
+        return Batch(self.name, self.epoch, since, numbered)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def read(self, after: Position | None, limit: int) -> Page:
+        start = Position(self.epoch, self.floor) if after is None else after
+        if start.epoch != self.epoch or not self.floor <= start.offset <= self.head:
+            raise PositionLost(stream=self.name)
+        found = tuple(islice(self._events(start.offset), limit))
+        reached = found[-1].position if found else start
+        return Page(found, reached, self.position)
+
+    def _events(self, after: int) -> Iterator[Event]:
+        held = islice(self._records, after - self.base, None)
+        for offset, (record, _) in enumerate(held, after + 1):
+            yield decode_record(self.name, self.epoch, offset, record)
+
+    # -- leaving the window ----------------------------------------------------------------------
+
+    def shrink(self, limits: WindowLimits) -> None:
+        """Let go of the oldest synchronised events beyond the limits."""
+        while self.base < self.synced and (
+            self._messages > limits.messages
+            or len(self._records) > limits.events
+            or self.bytes > limits.bytes
+        ):
+            self._drop_oldest()
+
+    def trim(self, through: int) -> None:
+        """Readers never get these again; what the archive lacks of them is still held for it."""
+        self.trimmed = max(self.trimmed, min(through, self.head))
+        while self.base < min(self.trimmed, self.synced):
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        record, counted = self._records.popleft()
+        self.bytes -= len(record)
+        self._messages -= counted
+        self.base += 1
+
+    # -- write-behind ----------------------------------------------------------------------------
+
+    def unsynced(self, limit: int) -> list[Entry]:
+        entries: list[Entry] = []
+        events = self._events(self.synced)
+        taken = self.synced
+        for append in self._appends:
+            if taken - self.synced >= limit:
+                break
+            run = tuple(islice(events, append.last - taken))
+            entries.append(Entry(self.name, self.epoch, run, append.fence, append.receipt))
+            taken = append.last
+        return entries
+
+    def mark_synced(self, through: int) -> tuple[int, int]:
+        """Give how many events and bytes became synchronised by this."""
+        through = max(self.synced, min(through, self.head))
+        passed = islice(self._records, self.synced - self.base, through - self.base)
+        size = sum(len(record) for record, _ in passed)
+        count, self.synced = through - self.synced, through
+        while self._appends and self._appends[0].last <= through:
+            self._appends.popleft()
+        self.trim(self.trimmed)
+        return count, size
+
+
+class Stage:
+    """How a stream would stand after some appends; nothing of it has happened."""
+
+    __slots__ = ("_fence", "_head", "_receipts", "stream")
+
+    def __init__(self, stream: HeldStream) -> None:
+        self.stream = stream
+        self._head = stream.head
+        self._fence = stream.fence
+        self._receipts: dict[str, Appended] = {}
+
+    def take(self, draft: Draft, now: int) -> Appended:
+        """What the append does on top of the earlier ones. Raises where it is refused."""
+        if draft.dedupe is not None:
+            key = draft.dedupe.key
+            first = self._receipts.get(key) or self.stream.receipt(key, now)
+            if first is not None:
+                return replace(first, duplicate=True)
+        if draft.fence is not None and draft.fence < self._fence:
+            raise LeaseLost("a newer owner has written to this stream", stream=draft.stream)
+        if draft.expected is not None and draft.expected != self._head:
+            raise ExpectationFailed(stream=draft.stream, head=self._head)
+        return self._number(draft)
+
+    def _number(self, draft: Draft) -> Appended:
+        appended = Appended(self.stream.epoch, self._head + 1, self._head + len(draft.records))
+        self._head = appended.last
+        self._fence = max(self._fence, draft.fence or 0)
+        if draft.dedupe is not None:
+            self._receipts[draft.dedupe.key] = replace(appended, receipt=draft.dedupe.receipt)
+        return appended
