@@ -22,8 +22,8 @@ from parlour.errors import Conflict, Forbidden, InvalidPayload, NotFound, Unauth
 from parlour.ports import Clock, UserRecord, UserStore
 from parlour.server.app import Application
 from parlour.server.attempts import Attempts
-from parlour.server.passwords import LONGEST_BYTES, Passwords
 from parlour.server.keyring import Claims, Keyring
+from parlour.server.passwords import LONGEST_BYTES, Passwords
 from parlour.telemetry import get_logger
 
 REMEMBERED: Final = 20_000
@@ -150,6 +150,12 @@ class Accounts:
         stored. Gives back a function that ends it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    @property
+    def generation(self) -> int:
+        """Rises with every revocation that this node made or heard of: long answers look here whether
+        they have to verify again."""
+        return self._remembered.generation
 
     def hear(self, revocation: Revocation) -> None:
         """Another node revoked: forget what is remembered. Listeners are not called."""
@@ -349,6 +355,11 @@ class Accounts:
         if record is None:
             raise NotFound(f"There is no user {login!r}.")
         return record
+
+    async def public_user(self, user_id: str) -> User | None:
+        """The part of a user that may travel; None where there is no such user."""
+        record = await self._users.user(user_id)
+        return None if record is None else as_user(record)
 
     async def users(
         self, cursor: str | None = None, limit: int = 50

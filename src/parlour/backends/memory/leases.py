@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from parlour.errors import LeaseLost
 from parlour.ports import Clock, Lease
 
@@ -40,6 +42,20 @@ class MemoryLeases:
     async def holder(self, name: str) -> Lease | None:
         lease = self._leases.get(name)
         return lease if lease is not None and lease.expires_at > self._clock.now_ms() else None
+
+    async def abandoned(
+        self, prefix: str, limit: int, *, owner: str | None = None
+    ) -> Sequence[Lease]:
+        now = self._clock.now_ms()
+        # A released lease has no time of expiry.
+        over = [
+            lease
+            for name, lease in self._leases.items()
+            if name.startswith(prefix)
+            and lease.expires_at > 0
+            and (lease.expires_at <= now or lease.owner == owner)
+        ]
+        return sorted(over, key=lambda lease: lease.expires_at)[:limit]
 
     def _mine(self, lease: Lease) -> Lease | None:
         held = self._leases.get(lease.name)

@@ -1,0 +1,1 @@
+"""What is true: pure and synchronous rules. No clock, no randomness, no I/O."""

@@ -1,0 +1,96 @@
+"""Who may do what: every decision in one place, deny by default.
+
+The caller looks up the facts (who owns the thread, who is a member); the rules here are pure. Ids that a
+client sends never say who it is: the user comes from the verified connection.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from parlour.core.users import User
+
+CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}\Z")
+"""Ids that clients may choose (sessions, threads, commands): 8 to 64 of `A-Z a-z 0-9 _ -`."""
+
+
+class Kind(StrEnum):
+    """What a room or stream is about: the part of its name before the colon."""
+
+    USER = "user"
+    SESSION = "session"
+    THREAD = "thread"
+    CHANNEL = "channel"
+    NOTE = "note"
+    AGENT = "agent"
+    DOCUMENT = "doc"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the thing that is asked for. `exists` False with `owner_id` None is a new id."""
+
+    exists: bool = False
+    owner_id: str | None = None
+    readers: frozenset[str] = frozenset()
+    writers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a user may do with a thing."""
+
+    read: bool = False
+    write: bool = False
+    create: bool = False
+
+
+NOTHING: Final = Grant()
+EVERYTHING: Final = Grant(read=True, write=True)
+
+
+def parse_room(name: str) -> tuple[Kind, str] | None:
+    """Split `kind:id`; None where the kind is unknown or the id is empty."""
+    if name.startswith("doc_") and len(name) > 4:
+        return Kind.DOCUMENT, name[4:]
+    head, colon, rest = name.partition(":")
+    if not colon or not rest or head not in _KINDS:
+        return None
+    return Kind(head), rest
+
+
+_KINDS: Final = frozenset(kind.value for kind in Kind)
+
+
+def decide(user: User, kind: Kind, subject_id: str, facts: Facts) -> Grant:
+    """What `user` may do with `kind:subject_id`."""
+    match kind:
+        case Kind.USER:
+            return Grant(read=True) if subject_id == user.id else NOTHING
+        case Kind.THREAD:
+            return _decide_thread(user, subject_id, facts)
+        case Kind.CHANNEL | Kind.NOTE | Kind.AGENT | Kind.DOCUMENT:
+            return _decide_shared(user, facts)
+        case Kind.SESSION:
+            return EVERYTHING if facts.owner_id == user.id else NOTHING
+    return NOTHING
+
+
+def _decide_thread(user: User, thread_id: str, facts: Facts) -> Grant:
+    """A conversation belongs to the user who began it; a new id may be taken by anyone."""
+    if facts.owner_id == user.id:
+        return EVERYTHING
+    if not facts.exists and CLIENT_ID.match(thread_id):
+        return Grant(read=True, write=True, create=True)
+    return _decide_shared(user, facts)
+
+
+def _decide_shared(user: User, facts: Facts) -> Grant:
+    if not facts.exists:
+        return NOTHING
+    if facts.owner_id == user.id or user.id in facts.writers:
+        return EVERYTHING
+    return Grant(read=True) if user.id in facts.readers else NOTHING

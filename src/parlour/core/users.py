@@ -1,0 +1,34 @@
+"""Who acts: the part of a user that may travel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+ADMIN: Final = "admin"
+ANONYMOUS: Final = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An authenticated person or bot, without any field that nobody else needs.
+
+    `metadata` is the app's own and stays on the server; `public` is what other people may see.
+    """
+
+    id: str
+    name: str
+    role: str = "user"
+    metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == ADMIN
+
+    def public(self) -> dict[str, Any]:
+        return {"id": self.id, "name": self.name, "role": self.role}
+
+    def author(self) -> dict[str, Any]:
+        """How this user signs a message."""
+        return {"id": self.id, "name": self.name}

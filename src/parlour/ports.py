@@ -1,0 +1,569 @@
+"""The ports: what the server asks of a store, a bus or a clock, and what a backend promises.
+
+A docstring here is the contract: what is ordered, atomic, bounded and cancellable, and which errors
+leave. Each sentence is a test in `parlour.testing.contracts`, run against every backend.
+
+Common to all: methods raise only classes of `parlour.errors` (a driver's error is translated at the
+edge; a store that is away raises `Unavailable`), every network wait has a time limit, and a cancelled
+call has either happened whole or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from parlour.core.streams import (
+    Appended,
+    Batch,
+    Dedupe,
+    Event,
+    NewEvent,
+    Page,
+    Position,
+)
+from parlour.errors import Lagged, PositionLost
+
+# --------------------------------------------------------------------------------------------------
+# Streams
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The last thing that a sink hears: continuity is broken (the epoch changed, or events were trimmed
+    before they could be delivered). Attach again and take a snapshot."""
+
+    stream: str
+
+
+Sink = Callable[[Batch | Lost], None]
+"""Hears a stream's batches, called on the event loop, in order, synchronously; must not block or raise."""
+
+
+class Attachment(Protocol):
+    """A sink on a stream. Every event after `position` reaches the sink, exactly once and in order."""
+
+    @property
+    def position(self) -> Position: ...
+
+    async def detach(self) -> None:
+        """Stop. The sink is not called after this was called (not only after it returned). Idempotent."""
+
+
+class EventLog(Protocol):
+    """Numbered streams. One append is one ordered step: numbers, storage and announcement together.
+
+    Ordered: followers of a stream hear events in the order of their offsets, without gaps or repeats.
+    Atomic: of one append all events are visible or none; concurrent appends never interleave.
+    Bounded: `read` returns at most `limit` events; a follower holds at most its own limit.
+    """
+
+    async def append(
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        *,
+        expected: int | None = None,
+        fence: int | None = None,
+        dedupe: Dedupe | None = None,
+    ) -> Appended:
+        """Append `events` (at least one) and announce them.
+
+        `expected`: the head's offset must be this, else `ExpectationFailed` and nothing happens.
+        `fence`: a lease generation; lower than the highest one that ever wrote here raises `LeaseLost`.
+        `dedupe`: see `Dedupe`; a known key appends nothing and is checked before `expected`.
+        Raises `Unavailable` when the store is away or its bound on unsynchronised data is reached: then
+        nothing was appended (where the answer was lost, a retry with the same dedupe key is safe).
+        """
+        ...
+
+    async def read(self, stream: str, after: Position | None, limit: int) -> Page:
+        """Events after `after`, oldest first, contiguous. None means from the oldest that is held.
+
+        Raises `PositionLost` where they cannot be given without a gap: `after` is trimmed, of another
+        epoch, or past the head. A stream that was never written is empty, at offset 0 of its epoch.
+        """
+        ...
+
+    async def head(self, stream: str) -> Position:
+        """The newest position."""
+        ...
+
+    async def attach(self, stream: str, sink: Sink) -> Attachment:
+        """Follow with a synchronous sink; confirmed before it returns. The hot path of fan-out.
+
+        A connection that breaks underneath is mended by the backend, which reads what was missed;
+        where that is impossible the sink hears `Lost` once and nothing after it."""
+        ...
+
+    def follow(self, stream: str, limit: int = 1024) -> AbstractAsyncContextManager[Follower]:
+        """Follow as an asynchronous iterator of batches, confirmed when the context is entered. Holds at most `limit`
+        undelivered events; then it ends with `Lagged(position=…)`. After `Lost` it ends with `PositionLost`."""
+        ...
+
+    async def trim(self, stream: str, through: int) -> None:
+        """Forget events up to and including offset `through`, for good. The head stays."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything; idempotent."""
+        ...
+
+
+class HotLog(EventLog, Protocol):
+    """An `EventLog` that holds the newest part of each stream and knows what the archive lacks.
+
+    What left the window is `PositionLost` here; the archive has it. The synchroniser's loop is
+    `dirty` → `unsynced` → `Archive.write` → `mark_synced`, and for streams that rest `idle` → `evict`. An event
+    leaves the window only after `mark_synced` (or when there is no archive at all).
+    """
+
+    async def window(self, stream: str) -> tuple[int, int]:
+        """`(base, head)`: the events base + 1 … head are held."""
+        ...
+
+    async def dirty(self, limit: int) -> Sequence[str]:
+        """Streams with events that are not marked as synchronised, longest waiting first."""
+        ...
+
+    async def unsynced(self, stream: str, limit: int) -> Sequence[Entry]:
+        """The oldest unsynchronised appends, in order and whole, until they hold `limit` events or more."""
+        ...
+
+    async def mark_synced(self, stream: str, position: Position) -> None:
+        """The archive holds everything up to `position`. Never lowers; ignored in another epoch."""
+        ...
+
+    async def idle(self, limit: int) -> Sequence[str]:
+        """Wholly synchronised streams without activity for longer than the log's expiry."""
+        ...
+
+    async def evict(self, stream: str, seal: Callable[[Position], Awaitable[bool]]) -> bool:
+        """Let go of an idle, wholly synchronised stream: no append gets in from here on, `seal` is awaited
+        with its head (`Archive.seal`), and then it is gone. False, and it stays, where it is not idle, has
+        a follower, or `seal` says no. The next use opens it again through the origin, in the same epoch."""
+        ...
+
+    async def touch(self, stream: str) -> None:
+        """Activity other than an append: push the expiry back."""
+        ...
+
+
+class Follower:
+    """A bounded mailbox between an attached sink and one asynchronous reader."""
+
+    def __init__(self, limit: int) -> None:
+        if limit < 1:
+            raise ValueError("limit must be at least 1")
+        self._limit = limit
+        self._batches: deque[Batch] = deque()
+        self._held = 0
+        self._ended: Exception | None = None
+        self._wake = asyncio.Event()
+        self.position: Position | None = None
+
+    def hear(self, item: Batch | Lost) -> None:
+        """The sink."""
+        if self._ended is not None:
+            return
+        if isinstance(item, Lost):
+            self._ended = PositionLost(stream=item.stream)
+        elif self._held + len(item.events) > self._limit:
+            reached = self._batches[-1].position if self._batches else self.position
+            self._ended = Lagged(stream=item.stream, position=str(reached))
+        else:
+            self._batches.append(item)
+            self._held += len(item.events)
+        self._wake.set()
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        while not self._batches:
+            if self._ended is not None:
+                raise self._ended
+            self._wake.clear()
+            await self._wake.wait()
+        batch = self._batches.popleft()
+        self._held -= len(batch.events)
+        self.position = batch.position
+        return batch
+
+
+@asynccontextmanager
+async def follow_with(log: EventLog, stream: str, limit: int) -> AsyncIterator[Follower]:
+    """`EventLog.follow` in terms of `attach`; every backend uses this one."""
+    follower = Follower(limit)
+    attachment = await log.attach(stream, follower.hear)
+    if follower.position is None:
+        follower.position = attachment.position
+    try:
+        yield follower
+    finally:
+        await attachment.detach()
+
+
+# --------------------------------------------------------------------------------------------------
+# Archive
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a hot log must know before it takes events of a stream that it does not hold: history goes on
+    after `position`; `fence` and `receipts` (dedupe key → first result, of the last 24 hours) are restored."""
+
+    position: Position
+    fence: int = 0
+    receipts: Mapping[str, Appended] = field(default_factory=dict)
+
+
+class Origin(Protocol):
+    """Where a hot log learns how a stream goes on that it does not hold."""
+
+    async def open(self, stream: str) -> Opening:
+        """How the stream goes on, and note durably that it is now open in a hot log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One append as it goes to the archive."""
+
+    stream: str
+    epoch: str
+    events: Sequence[Event]
+    fence: int | None = None
+    receipt: tuple[str, Appended] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The fold of a stream up to `position`, as stored: `state` without its list of messages, and
+    the newest messages (at most the window), oldest first. All JSON values."""
+
+    position: Position
+    state: Mapping[str, Any]
+    messages: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionChange:
+    """How a stored projection moves forward to `position`: the new `state`, and messages written or
+    removed. `since` is the offset that the stored one must have; else somebody else was faster and
+    nothing is written. Each message is a JSON object with at least `id`, `offset`, `role`, `content`,
+    `author` (`{id, name}`), `created_at` (ms). `active_runs` counts runs that have not ended."""
+
+    stream: str
+    position: Position
+    since: int
+    state: Mapping[str, Any]
+    upserts: Sequence[Mapping[str, Any]] = ()
+    deletes: Sequence[str] = ()
+    active_runs: int = 0
+
+
+class Archive(Protocol):
+    """The database's side of a stream. Everything is idempotent by (stream, offset).
+
+    The archive holds a contiguous run of events (floor, head] of the stream's current epoch. When a
+    stream is opened that was open before without having been sealed, events may have been lost with
+    the hot window: what is held keeps its offsets, under a new epoch.
+    """
+
+    def origin(self, *, writes_through: bool) -> Origin:
+        """`writes_through`: the hot log writes here before it announces, so nothing can be missing and the
+        epoch never changes. Otherwise the rule above applies."""
+        ...
+
+    async def write(self, entries: Sequence[Entry]) -> None:
+        """Store appends, of any streams, in one transaction: durable when this returns, none of it when it
+        raises. Offsets that are already held are skipped. An entry whose fence is lower than the highest one stored
+        raises `LeaseLost`; one that leaves a gap after the head raises `ExpectationFailed`."""
+        ...
+
+    async def read(self, stream: str, after: Position | None, limit: int) -> Page:
+        """As `EventLog.read`, over what is held here."""
+        ...
+
+    async def head(self, stream: str) -> Position | None:
+        """The newest stored position; None where the stream is unknown."""
+        ...
+
+    async def seal(self, stream: str, position: Position) -> bool:
+        """Note that the hot window held nothing beyond `position`, so that the next opening keeps the epoch.
+        False (and nothing changes) where the archive does not stand at `position`."""
+        ...
+
+    async def compact(self, stream: str, through: int) -> None:
+        """Drop the events up to `through` (the projection holds what they did). The floor rises."""
+        ...
+
+    async def projection(self, stream: str, window: int) -> Projection | None:
+        """The stored fold with its newest `window` messages."""
+        ...
+
+    async def project(self, change: ProjectionChange) -> bool:
+        """Move a projection forward; False where `since` did not match."""
+        ...
+
+    async def lagging(self, limit: int) -> Sequence[str]:
+        """Streams whose projection is behind their events, or that hold runs which have not ended."""
+        ...
+
+    async def messages(
+        self, stream: str, *, before: int | None, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Messages with an offset below `before` (None: the newest), newest first."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# --------------------------------------------------------------------------------------------------
+# Bus, leases, sessions
+# --------------------------------------------------------------------------------------------------
+
+BusSink = Callable[[bytes], None]
+
+
+class Bus(Protocol):
+    """Unrecorded messages between nodes: signals and node-to-node requests. At most once, in order per
+    publisher and topic. A topic is a room's name or `node:{id}`."""
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Give `payload` to every subscriber of the topic on every node, this one included."""
+        ...
+
+    async def subscribe(self, topic: str, sink: BusSink) -> Callable[[], Any]:
+        """Hear a topic; confirmed before it returns. Gives back a function that ends it (idempotent, synchronous)."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """`generation` rises by one with each new holder of a name; it is the fence of `append`."""
+
+    name: str
+    owner: str
+    generation: int
+    expires_at: int
+
+
+class Leases(Protocol):
+    """Named leases. Compare-and-act in one step; the store's clock decides."""
+
+    async def acquire(self, name: str, owner: str, ttl_ms: int) -> Lease | None:
+        """Take a free or expired lease, or renew one's own (same generation). None while another holds it."""
+        ...
+
+    async def renew(self, lease: Lease, ttl_ms: int) -> Lease:
+        """Extend. Raises `LeaseLost` unless this very generation still holds it."""
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Give it up if this generation still holds it; otherwise nothing."""
+        ...
+
+    async def holder(self, name: str) -> Lease | None:
+        """Who holds it now."""
+        ...
+
+    async def abandoned(
+        self, prefix: str, limit: int, *, owner: str | None = None
+    ) -> Sequence[Lease]:
+        """Leases whose name starts with `prefix` that ran out without being released, oldest first;
+        with `owner` also those that this owner still seems to hold (left by its former life)."""
+        ...
+
+
+@dataclass(slots=True)
+class SessionRecord:
+    """What is kept of a session between connections and over restarts."""
+
+    id: str
+    user_id: str
+    client_type: str = "webapp"
+    thread_id: str | None = None
+    chat_profile: str | None = None
+    language: str | None = None
+    user_env: dict[str, str] = field(default_factory=dict)
+    created_at: int = 0
+    last_seen: int = 0
+
+
+class SessionStore(Protocol):
+    """Sessions and the values that handlers keep in them. A session belongs to one user for good.
+
+    Values are JSON texts by (session, thread, key), written key by key so that two writers of different
+    keys never lose each other's. `user_env` is never written to a disk in clear: SQL stores leave it out."""
+
+    async def bind(self, record: SessionRecord) -> SessionRecord:
+        """Create the session or take it up again: what is stored wins over `record` except for fields that `record`
+        sets anew. Raises `Forbidden` where it belongs to another user."""
+        ...
+
+    async def load(self, session_id: str) -> SessionRecord | None: ...
+
+    async def touch(self, session_id: str, at: int) -> None:
+        """Push the activity time limit back."""
+        ...
+
+    async def values(self, session_id: str, thread_id: str) -> dict[str, bytes]: ...
+
+    async def write_values(
+        self, session_id: str, thread_id: str, changes: Mapping[str, bytes | None]
+    ) -> None:
+        """Set keys; None deletes one. All or nothing."""
+        ...
+
+    async def expired(self, before: int, limit: int) -> Sequence[SessionRecord]:
+        """Sessions last seen before a time."""
+        ...
+
+    async def delete(self, session_id: str) -> bool:
+        """Remove a session and its values; True for the one caller that removed it."""
+        ...
+
+
+# --------------------------------------------------------------------------------------------------
+# Users, threads, files
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class UserRecord:
+    """A user as stored. `email`, `password_hash` and `private` never leave the accounts module; `metadata`
+    is the app's own."""
+
+    id: str
+    name: str
+    role: str = "user"
+    email: str | None = None
+    password_hash: str | None = None
+    private: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    created_at: int = 0
+    last_active_at: int = 0
+    tokens_valid_after: int = 0
+    disabled: bool = False
+
+
+class UserStore(Protocol):
+    async def add_user(self, user: UserRecord) -> UserRecord:
+        """Raises `Conflict` where the id or the e-mail is taken (e-mails compare without case)."""
+        ...
+
+    async def user(self, user_id: str) -> UserRecord | None: ...
+
+    async def user_by_login(self, login: str) -> UserRecord | None:
+        """By e-mail (any case) or by name."""
+        ...
+
+    async def update_user(self, user_id: str, **fields: Any) -> UserRecord:
+        """Raises `NotFound`."""
+        ...
+
+    async def users(
+        self, *, cursor: str | None, limit: int
+    ) -> tuple[Sequence[UserRecord], str | None]: ...
+
+    async def count_users(self) -> int: ...
+
+    async def touch_user(self, user_id: str, at: int) -> None:
+        """Raise `last_active_at`; never lowers it."""
+        ...
+
+    async def revoke_token(self, jti: str, expires_at: int) -> None: ...
+
+    async def token_revoked(self, jti: str) -> bool: ...
+
+    async def signing_keys(self) -> Sequence[tuple[str, bytes, int]]:
+        """(kid, secret, created_at), newest first."""
+        ...
+
+    async def add_signing_key(self, kid: str, secret: bytes, created_at: int) -> None: ...
+
+
+@dataclass(slots=True)
+class ThreadRecord:
+    id: str
+    user_id: str
+    title: str | None = None
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    chat_profile: str | None = None
+    created_at: int = 0
+    updated_at: int = 0
+    preview: str = ""
+    message_count: int = 0
+
+
+class ThreadStore(Protocol):
+    async def create_thread(self, thread: ThreadRecord) -> ThreadRecord:
+        """Create, or give back the one that exists with this id. Raises `Forbidden` where it is another user's."""
+        ...
+
+    async def thread(self, thread_id: str) -> ThreadRecord | None: ...
+
+    async def update_thread(self, thread_id: str, **fields: Any) -> ThreadRecord: ...
+
+    async def threads(
+        self, user_id: str, *, cursor: str | None, limit: int, search: str | None = None
+    ) -> tuple[Sequence[ThreadRecord], str | None]:
+        """A user's threads that hold a message of a person, newest activity first, by an opaque keyset cursor that never
+        repeats one. `search` matches title and message text. Raises `InvalidPayload` for a cursor not of ours."""
+        ...
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """With everything in it; its id can never be used again."""
+        ...
+
+
+@dataclass(slots=True)
+class FileRecord:
+    id: str
+    user_id: str
+    name: str
+    mime: str
+    size: int
+    thread_id: str | None = None
+    created_at: int = 0
+
+
+class FileStore(Protocol):
+    """Bytes by reference."""
+
+    async def put(
+        self, record: FileRecord, chunks: AsyncIterator[bytes], *, limit: int
+    ) -> FileRecord:
+        """Store; `size` is counted. Raises `TooLarge` past `limit` bytes: then nothing is kept."""
+        ...
+
+    async def file(self, file_id: str) -> FileRecord | None: ...
+
+    def open(self, file_id: str) -> AsyncIterator[bytes]:
+        """The bytes in chunks. Raises `NotFound` at the first one."""
+        ...
+
+    async def delete(self, file_id: str) -> None: ...
+
+
+class Clock(Protocol):
+    """Time, injected so that tests decide it."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...

@@ -1,0 +1,61 @@
+"""Calls from the server to clients: a question whose answer is an acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from parlour.errors import CallGone, CallRefused, CallTimeout
+from parlour.server.connections import Connection
+from parlour.server.hub import Hub
+
+
+class Calls:
+    """Calls clients that are connected to this node."""
+
+    def __init__(self, hub: Hub, new_id: Callable[[], str]) -> None:
+        self._hub = hub
+        self._new_id = new_id
+
+    async def call_session(self, session_id: str, name: str, args: Any, timeout: float) -> Any:
+        """Call one session's client; with several connections the first answer decides.
+
+        `timeout` in seconds. Raises `CallGone` where nobody is connected or all left, `CallTimeout`, and
+        `CallRefused` where the client answered `{ok: false}`.
+        """
+        members = self._hub.members(f"session:{session_id}")
+        if not members:
+            raise CallGone()
+        payload = {"call_id": self._new_id(), "name": name, "args": args}
+        return await self.first_answer(members, "call", payload, timeout)
+
+    async def first_answer(
+        self, members: Sequence[Connection], event: str, payload: Any, timeout: float
+    ) -> Any:
+        """Emit to all of `members`; the first acknowledgement's first argument. Raises as above."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        left = len(members)
+
+        def done(args: Sequence[Any] | None) -> None:
+            nonlocal left
+            left -= 1
+            if answer.done():
+                return
+            if args is not None:
+                answer.set_result(args[0] if args else None)
+            elif left == 0:
+                answer.set_exception(CallGone())
+
+        forget = [member.link.call(event, [payload], done) for member in members]
+        try:
+            async with asyncio.timeout(timeout):
+                result = await answer
+        except TimeoutError:
+            raise CallTimeout() from None
+        finally:
+            for cancel in forget:
+                cancel()
+        if isinstance(result, dict) and result.get("ok") is False:
+            raise CallRefused(str((result.get("error") or {}).get("message", "")))
+        return result

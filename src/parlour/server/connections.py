@@ -1,0 +1,72 @@
+"""A connection: one socket of one user on this node, and who stands behind it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from parlour.core.rates import Bucket
+from parlour.core.users import User
+from parlour.ports import SessionRecord
+from parlour.server.endpoint import Ack, Link
+from parlour.wire.packets import Encoded
+
+Command = tuple[str, Any, Ack | None]
+
+
+class Connection:
+    """Dies with the network; the session behind it does not. Compared by identity."""
+
+    __slots__ = (
+        "bucket",
+        "caller",
+        "commands",
+        "expires_at",
+        "jti",
+        "left",
+        "link",
+        "rooms",
+        "session",
+        "user",
+        "working",
+    )
+
+    def __init__(
+        self,
+        link: Link,
+        user: User,
+        session: SessionRecord,
+        jti: str | None,
+        expires_at: int | None,
+    ) -> None:
+        self.link = link
+        self.user = user
+        self.session = session
+        self.jti = jti
+        self.expires_at = expires_at
+        self.rooms: dict[str, Callable[[], None] | None] = {}
+        self.commands: deque[Command] = deque()
+        self.working = False
+        self.left = False
+        self.caller: Caller | None = None
+        self.bucket = Bucket(0.0, 0.0)
+
+    @property
+    def sid(self) -> str:
+        return self.link.sid
+
+    def send(self, encoded: Encoded) -> None:
+        self.link.send(encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a command runs: a socket's connection, or an HTTP request."""
+
+    user: User
+    session_id: str | None = None
+    connection: Connection | None = None
+    client: str = "websocket"
+    environ: Mapping[str, Any] = field(default_factory=dict)

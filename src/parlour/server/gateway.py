@@ -1,0 +1,225 @@
+"""The gateway: who may connect, as whom, and what a new connection is part of."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import ValidationError
+
+from parlour.core.users import User
+from parlour.errors import (
+    CommandError,
+    ConnectionRefused,
+    Forbidden,
+    ParlourError,
+    TokenExpired,
+    Unauthenticated,
+    Unavailable,
+)
+from parlour.ports import SessionRecord
+from parlour.server.accounts import Identity, Revocation
+from parlour.server.connections import Connection
+from parlour.server.endpoint import Ack, Handshake, Link
+from parlour.wire.events import ConnectAuth
+from parlour.wire.socketio import encode_event
+
+if TYPE_CHECKING:
+    from parlour.server.node import Node
+
+log = structlog.get_logger(__name__)
+
+PROTOCOL = 1
+"""Version of the wire protocol page."""
+
+
+class Gateway:
+    """The node's `Endpoint`: connects, dispatches, disconnects."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._expiries: list[tuple[int, str]] = []
+
+    # -- connect ---------------------------------------------------------------------------------
+
+    async def connect(self, link: Link, namespace: str, auth: Any) -> Mapping[str, Any]:
+        try:
+            return await self._connect(link, auth)
+        except ConnectionRefused as refusal:
+            self._node.metrics.connections_refused.labels(refusal.refusal).inc()
+            log.info("connection refused", code=refusal.refusal, client=link.handshake.client)
+            raise
+        except Unavailable as error:
+            raise ConnectionRefused("unavailable", error.message, retryable=True) from error
+
+    async def _connect(self, link: Link, auth: Any) -> Mapping[str, Any]:
+        node = self._node
+        if node.draining:
+            raise ConnectionRefused("shutting_down", "This node is going away.", retryable=True)
+        asked = self._parse(auth)
+        identity = await self._identify(link.handshake, asked.token)
+        user = identity.user
+        if len(node.hub.members(f"user:{user.id}")) >= node.settings.connections_per_user:
+            raise ConnectionRefused("too_many_connections", "Too many connections of this user.")
+        missing = [name for name in node.settings.user_env if not asked.user_env.get(name)]
+        if missing:
+            raise ConnectionRefused(
+                "missing_user_env", f"The app needs: {', '.join(missing)}.", names=missing
+            )
+        record, resumed = await self._bind(user, asked)
+        expires_at = identity.expires_at if identity.expires_at else None
+        connection = Connection(link, user, record, identity.jti, expires_at)
+        node.hub.add(connection)
+        node.hub.join(f"user:{user.id}", connection)
+        node.hub.join(f"session:{record.id}", connection)
+        self._watch_expiry(connection)
+        node.metrics.connections_opened.labels(link.transport).inc()
+        if asked.thread_id is not None:
+            connection.working = True
+            node.tasks.spawn(self._open_thread(connection, asked.thread_id), "open conversation")
+        return {
+            "session_id": record.id,
+            "thread_id": asked.thread_id,
+            "user": user.public(),
+            "node": node.id,
+            "version": node.version,
+            "deployment_id": node.deployment_id,
+            "protocol": PROTOCOL,
+            "resumed": resumed,
+        }
+
+    def _parse(self, auth: Any) -> ConnectAuth:
+        try:
+            asked = ConnectAuth.model_validate({} if auth is None else auth)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "auth"
+            raise ConnectionRefused("invalid_payload", f"{where}: {first['msg']}") from None
+        if asked.protocol is not None and asked.protocol != PROTOCOL:
+            raise ConnectionRefused(
+                "unsupported_protocol", f"This server speaks version {PROTOCOL}.", protocol=PROTOCOL
+            )
+        return asked
+
+    async def _identify(self, handshake: Handshake, token: str | None) -> Identity:
+        """A token in `auth`, in the Authorization header or in the cookie; else what the app knows from the headers."""
+        bearer = handshake.headers.get("authorization", "")
+        if not token and bearer.lower().startswith("bearer "):
+            token = bearer[7:].strip()
+        token = token or handshake.cookies.get("access_token")
+        node = self._node
+        try:
+            if token:
+                return await node.accounts.verify(token)
+            issued = await node.accounts.sign_in_by_headers(handshake.headers)
+            if issued is None and node.settings.anonymous:
+                issued = await node.accounts.sign_in_anonymously(handshake.client)
+        except TokenExpired as error:
+            raise ConnectionRefused("token_expired", error.message) from None
+        except Unauthenticated as error:
+            raise ConnectionRefused("unauthenticated", error.message) from None
+        except Unavailable:
+            raise
+        except CommandError as error:
+            raise ConnectionRefused("forbidden", error.message) from None
+        if issued is None:
+            raise ConnectionRefused("unauthenticated", "Sign in first: there is no token.")
+        return await node.accounts.verify(issued.token)
+
+    async def _bind(self, user: User, asked: ConnectAuth) -> tuple[SessionRecord, bool]:
+        node = self._node
+        now = node.clock.now_ms()
+        session_id = asked.session_id or node.new_id()
+        wanted = SessionRecord(
+            session_id,
+            user.id,
+            client_type=asked.client_type,
+            thread_id=asked.thread_id,
+            chat_profile=asked.chat_profile,
+            language=asked.language,
+            user_env=dict(asked.user_env),
+            created_at=now,
+            last_seen=now,
+        )
+        try:
+            bound = await node.sessions.bind(wanted)
+        except Forbidden as error:
+            raise ConnectionRefused("forbidden", error.message) from None
+        # What the client just sent is newer than what is stored; the environment is stored nowhere.
+        bound.user_env = dict(asked.user_env)
+        return bound, bound.created_at != now
+
+    async def _open_thread(self, connection: Connection, thread_id: str) -> None:
+        """The client named its conversation at connect: open the chat, enter the room, send the history."""
+        node = self._node
+        caller = node.caller_of(connection)
+        stream = f"thread:{thread_id}"
+        try:
+            await node.permissions.require_read(caller.user, stream)
+            await node.chats.open(caller, thread_id)
+            answer = await node.recovery.subscribe(caller, connection, stream, None, 1)
+            messages = answer["snapshot"]["messages"]
+            history = {
+                "thread_id": thread_id,
+                "messages": messages,
+                "position": answer["position"],
+            }
+            connection.send(encode_event("messages:history", [history]))
+            log.info("history sent", messages=len(messages), user=caller.user.id, thread=thread_id)
+            node.asks.repeat(connection, answer["snapshot"]["asks"])
+        except ParlourError as error:
+            connection.send(encode_event("error", [{"event": "connect", "error": error.to_wire()}]))
+        finally:
+            connection.working = False
+            node.router.resume(connection)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def receive(self, link: Link, event: str, args: Sequence[Any], ack: Ack | None) -> None:
+        connection = self._node.hub.connection(link.sid)
+        if connection is not None:
+            self._node.router.receive(connection, event, args[0] if args else None, ack)
+
+    def disconnected(self, link: Link, reason: str) -> None:
+        """The network is gone; the session stays."""
+        connection = self._node.hub.connection(link.sid)
+        if connection is None:
+            return
+        connection.left = True
+        connection.commands.clear()
+        self._node.hub.remove(connection)
+        self._node.activity.seen(connection.session)
+        self._node.metrics.connections_closed.labels(reason[:40]).inc()
+
+    # -- tokens ----------------------------------------------------------------------------------
+
+    def reauthenticate(self, connection: Connection, identity: Identity) -> None:
+        """A fresh token of the same user: the connection lives as long as that one."""
+        connection.jti = identity.jti
+        connection.expires_at = identity.expires_at
+        self._watch_expiry(connection)
+
+    def revoked(self, revocation: Revocation) -> None:
+        """Close the live connections of a revoked token or user."""
+        for connection in self._node.hub.members(f"user:{revocation.user_id}"):
+            if revocation.jti is None or revocation.jti == connection.jti:
+                self.dismiss(connection, "token_revoked")
+
+    def expire(self, now_ms: int) -> None:
+        """Close connections whose token has expired. Called by the sweeper."""
+        while self._expiries and self._expiries[0][0] <= now_ms:
+            _, sid = heapq.heappop(self._expiries)
+            connection = self._node.hub.connection(sid)
+            if connection is not None and (connection.expires_at or now_ms + 1) <= now_ms:
+                self.dismiss(connection, "token_expired")
+
+    def dismiss(self, connection: Connection, reason: str, after_ms: int = 1000) -> None:
+        """Tell a connection why it is closed, and close it."""
+        connection.send(encode_event("reconnect", [{"reason": reason, "after_ms": after_ms}]))
+        connection.link.close(reason)
+
+    def _watch_expiry(self, connection: Connection) -> None:
+        if connection.expires_at is not None:
+            heapq.heappush(self._expiries, (connection.expires_at, connection.sid))

@@ -1,0 +1,172 @@
+"""What people write in a conversation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from parlour.core.streams import Appended, Dedupe
+from parlour.core.thread import ThreadState
+from parlour.errors import Forbidden, NotFound, TooLarge
+from parlour.server.connections import Caller
+from parlour.server.router import Routes
+from parlour.server.streams import NewData
+from parlour.wire.events import MessageDelete, MessageEdit, MessageSend
+
+if TYPE_CHECKING:
+    from parlour.server.node import Node
+
+routes = Routes()
+
+TITLE_LENGTH = 60
+
+
+@routes.command("message:send", MessageSend)
+async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, Any]:
+    """Store a person's message and activate the app. The same `command_id` again gives the same answer and does nothing.
+
+    While the app waits for a text answer in this conversation, the message is that answer.
+    """
+    stream = f"thread:{payload.thread_id}"
+    await node.permissions.require_write(caller.user, stream)
+    check_text(node, payload.content)
+    chat = await node.chats.open(caller, payload.thread_id)
+    state = await node.state_of(stream)
+    node.runs.check_capacity(payload.thread_id)
+    message = await _compose(node, caller, payload)
+    answered = _open_text_ask(state) if not payload.files else None
+    if answered is not None:
+        answer = await node.asks.answer(
+            caller, answered["ask_id"], payload.content, payload.command_id
+        )
+        if answer["accepted"]:
+            return {
+                "message": message,
+                "position": answer["position"],
+                "answers": answered["ask_id"],
+            }
+    events: list[NewData] = [("message", message)]
+    if state.title is None:
+        events.append(("chat:title", {"title": title_of(payload.content), "auto": True}))
+    appended = await append_once(node, caller, stream, payload.command_id, message, *events)
+    stored: dict[str, Any] = orjson.loads(appended.receipt) if appended.duplicate else message
+    run_id = None
+    if not appended.duplicate and node.app.handles("on_message"):
+        run = node.runs.start(
+            chat, "on_message", lambda run: node.app.message(run, stored), cause=payload.command_id
+        )
+        run_id = run.id
+    return {"message": stored, "position": appended.position.to_wire(), "run_id": run_id}
+
+
+@routes.command("message:edit", MessageEdit)
+async def edit(node: Node, caller: Caller, payload: MessageEdit) -> dict[str, Any]:
+    """Change the text of one's own message."""
+    stream = f"thread:{payload.thread_id}"
+    await node.permissions.require_write(caller.user, stream)
+    check_text(node, payload.content)
+    message = await _own_message(node, caller, stream, payload.message_id)
+    change = {
+        "id": payload.message_id,
+        "content": payload.content,
+        "edited_at": node.clock.now_ms(),
+    }
+    appended = await append_once(
+        node, caller, stream, payload.command_id, change, ("message:update", change)
+    )
+    return {"message": {**message, **change}, "position": appended.position.to_wire()}
+
+
+@routes.command("message:delete", MessageDelete)
+async def delete(node: Node, caller: Caller, payload: MessageDelete) -> dict[str, Any]:
+    """Take one's own message back; a deleted message stays deleted."""
+    stream = f"thread:{payload.thread_id}"
+    await node.permissions.require_write(caller.user, stream)
+    known = await append_known(node, caller, stream, payload.command_id)
+    if known is None:
+        await _own_message(node, caller, stream, payload.message_id)
+        gone = {"id": payload.message_id}
+        known = await append_once(
+            node, caller, stream, payload.command_id, gone, ("message:delete", gone)
+        )
+    return {"message": {"id": payload.message_id}, "position": known.position.to_wire()}
+
+
+# -- shared with other families --------------------------------------------------------------------
+
+
+def check_text(node: Node, text: str) -> None:
+    """Raises `TooLarge` for a text over the limit (bytes of UTF-8)."""
+    limit = node.settings.max_message_bytes
+    if len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit:
+        raise TooLarge(f"A message may have at most {limit} bytes.", limit=limit)
+
+
+def command_key(caller: Caller, command_id: str) -> str:
+    """Command ids are the client's own: they must not meet another user's."""
+    return f"cmd:{caller.user.id}:{command_id}"
+
+
+async def append_once(
+    node: Node, caller: Caller, stream: str, command_id: str, receipt: Any, *events: NewData
+) -> Appended:
+    """Append on behalf of a person, once per command id."""
+    return await node.streams.append(
+        stream,
+        *events,
+        source=f"user:{caller.user.id}",
+        cause=command_id,
+        dedupe=Dedupe(command_key(caller, command_id), orjson.dumps(receipt)),
+    )
+
+
+async def append_known(node: Node, caller: Caller, stream: str, command_id: str) -> Appended | None:
+    """What a command id did before, if it did anything."""
+    return await node.streams.known(stream, command_key(caller, command_id))
+
+
+def title_of(text: str) -> str:
+    """A title from the first message: its first line, cut at a word."""
+    line = " ".join(text.strip().partition("\n")[0].split()) or "New conversation"
+    if len(line) <= TITLE_LENGTH:
+        return line
+    return line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip(",.;:") + "…"
+
+
+async def _compose(node: Node, caller: Caller, payload: MessageSend) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "id": node.new_id(),
+        "role": "user",
+        "author": caller.user.author(),
+        "content": payload.content,
+        "created_at": node.clock.now_ms(),
+        "command_id": payload.command_id,
+    }
+    if payload.parent_id:
+        message["parent_id"] = payload.parent_id
+    if payload.reply_to_id:
+        message["reply_to_id"] = payload.reply_to_id
+    if payload.data:
+        message["data"] = payload.data
+    if payload.files:
+        message["files"] = await node.attachments(caller.user, payload.files)
+    return message
+
+
+def _open_text_ask(state: ThreadState) -> dict[str, Any] | None:
+    """The newest open question for a text whose run is alive."""
+    for ask in reversed(state.asks.values()):
+        if ask["spec"].get("type") == "text" and ask.get("run_id") in state.runs:
+            return ask
+    return None
+
+
+async def _own_message(node: Node, caller: Caller, stream: str, message_id: str) -> dict[str, Any]:
+    state = await node.state_of(stream)
+    message = state.messages.get(message_id)
+    if message is None:
+        raise NotFound("There is no such message in the newest part of this conversation.")
+    if (message.get("author") or {}).get("id") != caller.user.id:
+        raise Forbidden("Only its author may change a message.")
+    return message

@@ -1,0 +1,433 @@
+"""A node: one server process. `run_node` is the only way in, and the only place that composes backends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import orjson
+import structlog
+
+from parlour.backends.memory.bus import MemoryBus
+from parlour.backends.memory.log import MemoryLog
+from parlour.backends.sql import SqlStore, open_sql
+from parlour.config import Settings
+from parlour.core.thread import ThreadState
+from parlour.core.users import User
+from parlour.errors import CommandError, NotFound, ParlourError, TooLarge
+from parlour.ports import (
+    Archive,
+    Bus,
+    Clock,
+    EventLog,
+    FileStore,
+    Leases,
+    SessionStore,
+    ThreadStore,
+    UserStore,
+)
+from parlour.server import handlers
+from parlour.server.accounts import Accounts, Revocation, as_user
+from parlour.server.activity import Activity
+from parlour.server.app import Application
+from parlour.server.archived_log import ArchivedLog
+from parlour.server.asks import Asks
+from parlour.server.calls import Calls
+from parlour.server.chats import Chats
+from parlour.server.clock import SystemClock, new_id
+from parlour.server.connections import Caller, Connection
+from parlour.server.delivery import Delivery
+from parlour.server.feeds import Feeds
+from parlour.server.gateway import Gateway
+from parlour.server.hub import Hub
+from parlour.server.permissions import Permissions
+from parlour.server.projector import Projector
+from parlour.server.recovery import Recovery
+from parlour.server.router import Router
+from parlour.server.runs import Runs
+from parlour.server.streams import NewData, Streams
+from parlour.server.sweeper import Sweeper
+from parlour.server.tasks import Tasks
+from parlour.telemetry import Metrics
+from parlour.wire.socketio import encode_event
+
+log = structlog.get_logger(__name__)
+
+EMBEDDED = "embedded"
+"""The id of a node that owns its data folder alone: what its former life held, it may take back."""
+
+USER_STREAM_KEPT = 200
+"""Events of a `user:{id}` stream that can be replayed; an older position gets a snapshot."""
+
+RECONNECT_SPREAD_MS = 3000
+"""A shutdown spreads its clients' reconnects over this time."""
+
+
+@dataclass(slots=True)
+class Backends:
+    """The stores of one node."""
+
+    log: EventLog
+    archive: Archive
+    bus: Bus
+    leases: Leases
+    sessions: SessionStore
+    users: UserStore
+    threads: ThreadStore
+    files: FileStore
+    writes_through: bool
+
+
+class Node:
+    """Everything that one server process has. Made by `run_node`; the constructor does nothing but wire."""
+
+    def __init__(
+        self, settings: Settings, app: Application, clock: Clock, backends: Backends
+    ) -> None:
+        self.settings = settings
+        self.app = app
+        self.clock = clock
+        self.id = EMBEDDED if settings.embedded else f"node-{new_id()[:12]}"
+        self.version = metadata.version("parlour")
+        self.deployment_id = settings.deployment_id or self.version
+        self.draining = False
+        self.log = backends.log
+        self.archive = backends.archive
+        self.bus = backends.bus
+        self.leases = backends.leases
+        self.sessions = backends.sessions
+        self.users = backends.users
+        self.threads = backends.threads
+        self.files = backends.files
+        self.metrics = Metrics()
+        self.tasks = Tasks()
+        self.drains: list[Callable[[str, int], Awaitable[None]]] = []
+        window = settings.max_messages_per_session
+        self.hub = Hub()
+        self.accounts = Accounts(self.users, settings, clock, app)
+        self.permissions = Permissions(self.threads, clock)
+        self.projector = Projector(self.archive, window, self._list_changed)
+        self.streams = Streams(self.log, clock, self.projector.touched)
+        self.feeds = Feeds(self.log, self.archive, Delivery(self.hub), window)
+        self.recovery = Recovery(self.log, self.feeds, self.hub, self.permissions)
+        self.calls = Calls(self.hub, new_id)
+        self.chats = Chats(self)
+        self.asks = Asks(self)
+        self.runs = Runs(self, settings.runs_queued_per_thread)
+        self.activity = Activity(self)
+        self.gateway = Gateway(self)
+        self.router = Router(
+            self, handlers.TABLES, settings.commands_per_second, settings.command_burst
+        )
+        self.sweeper = Sweeper(self)
+        self._observe()
+
+    # -- who asks --------------------------------------------------------------------------------
+
+    def new_id(self) -> str:
+        return new_id()
+
+    def caller_of(self, connection: Connection) -> Caller:
+        """The caller of a connection's commands."""
+        if connection.caller is None:
+            connection.caller = Caller(connection.user, connection.session.id, connection)
+        return connection.caller
+
+    def caller(
+        self, user: User, session_id: str | None = None, environ: Mapping[str, Any] | None = None
+    ) -> Caller:
+        """The caller of an HTTP request's commands."""
+        return Caller(user, session_id, client="http", environ=environ or {})
+
+    async def user(self, user_id: str) -> User | None:
+        """A user without private fields."""
+        record = await self.users.user(user_id)
+        return None if record is None else as_user(record)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    async def state_of(self, stream: str) -> ThreadState:
+        """The present state of a conversation."""
+        feed = await self.feeds.acquire(stream)
+        try:
+            return feed.state
+        finally:
+            self.feeds.release(feed)
+
+    async def attachments(self, user: User, file_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The descriptions of a user's files, as messages carry them. Raises `NotFound`, `TooLarge`."""
+        if len(file_ids) > self.settings.max_files_per_message:
+            raise TooLarge(f"At most {self.settings.max_files_per_message} files are accepted.")
+        described = []
+        for file_id in file_ids:
+            record = await self.files.file(file_id)
+            if record is None or record.user_id != user.id:
+                raise NotFound("There is no such file.")
+            described.append(
+                {
+                    "id": record.id,
+                    "name": record.name,
+                    "mime": record.mime,
+                    "size": record.size,
+                    "url": f"/api/files/{record.id}",
+                }
+            )
+        return described
+
+    def describe_failure(self, failure: BaseException, reference: str) -> dict[str, Any]:
+        """What a person is told of a handler's exception: never a trace, never its text unless it is ours."""
+        if isinstance(failure, CommandError):
+            return {"code": failure.code, "message": failure.message, "reference": reference}
+        return {
+            "code": "handler_failed",
+            "message": f"Something went wrong while answering (reference {reference}).",
+            "reference": reference,
+        }
+
+    async def ready(self) -> dict[str, bool]:
+        """What this node needs to serve, and whether it has it."""
+        try:
+            await self.users.count_users()
+            database = True
+        except ParlourError:
+            database = False
+        return {"database": database, "accepting": not self.draining}
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    async def push(
+        self,
+        events: Sequence[NewData],
+        *,
+        thread_id: str | None = None,
+        session_id: str | None = None,
+        user_id: str | None = None,
+    ) -> None:
+        """Tell a conversation (recorded), a user (recorded) or a session (a signal) something from outside any handler."""
+        if thread_id is not None:
+            await self.streams.append(f"thread:{thread_id}", *events)
+        if user_id is not None:
+            await self.notify_user(user_id, *events)
+        if session_id is not None:
+            for name, data in events:
+                self.hub.broadcast(f"session:{session_id}", encode_event(name, [data]))
+
+    async def notify_user(self, user_id: str, *events: NewData) -> None:
+        """Append to a user's own stream, heard by all of the user's connections."""
+        stream = f"user:{user_id}"
+        feed = await self.feeds.acquire(stream) if self.hub.occupied(stream) else None
+        try:
+            appended = await self.streams.append(stream, *events, source="system")
+        finally:
+            if feed is not None:
+                self.feeds.release(feed)
+        if appended.last % USER_STREAM_KEPT == 0:
+            await self.archive.compact(stream, appended.last - USER_STREAM_KEPT)
+
+    async def _list_changed(self, stream: str, state: ThreadState) -> None:
+        """A conversation's projection moved: its owner's lists follow."""
+        thread = await self.threads.thread(stream.partition(":")[2])
+        if thread is None or state.title is None:
+            return
+        listed = {
+            "id": thread.id,
+            "title": thread.title,
+            "preview": thread.preview,
+            "tags": thread.tags,
+            "created_at": thread.created_at,
+            "updated_at": thread.updated_at,
+            "running": bool(state.runs),
+        }
+        await self.notify_user(thread.user_id, ("thread:updated", {"thread": listed}))
+
+    # -- acting ----------------------------------------------------------------------------------
+
+    async def stop_runs(self, thread_id: str) -> list[str]:
+        """Stop every run of a conversation, wherever it runs; gives back those that ended."""
+        active = list((await self.state_of(f"thread:{thread_id}")).runs)
+        stopped = await self.runs.stop(thread_id)
+        elsewhere = [run_id for run_id in active if run_id not in stopped]
+        if elsewhere:
+            stopped += await self.runs.stop_elsewhere(thread_id, elsewhere)
+        return stopped
+
+    async def delete_thread(self, user: User, thread_id: str) -> None:
+        """Delete a conversation for good and tell everybody who has it open."""
+        stream = f"thread:{thread_id}"
+        await self.threads.delete_thread(thread_id)
+        self.permissions.forget(thread_id)
+        self.projector.forget(stream)
+        gone = encode_event("access:updated", [{"room": stream, "reason": "deleted"}])
+        for connection in self.hub.members(stream):
+            self.hub.leave(stream, connection)
+            connection.send(gone)
+        await self.notify_user(user.id, ("thread:deleted", {"id": thread_id}))
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """After this the node serves."""
+        self.accounts.on_revoked(self._revoked_here)
+        await self.bus.subscribe("control", self._controlled)
+        await self.bus.subscribe(f"node:{self.id}", self._controlled)
+        await self._repair()
+        self.tasks.spawn(self.projector.run(), "projector")
+        self.tasks.spawn(self.sweeper.run(), "sweeper")
+        await self.app.startup(self)
+        log.info(
+            "node started",
+            node=self.id,
+            version=self.version,
+            durability=self.settings.durability,
+            message_window=self.settings.max_messages_per_session,
+            session_expiry_seconds=self.settings.session_expiry_seconds,
+            sync_interval_seconds=self.settings.session_sync_interval_seconds,
+            session_timeout_seconds=self.settings.session_timeout_seconds,
+        )
+
+    async def stop(self) -> None:
+        """Ordered, each phase with a time limit: refuse, tell clients, end runs, flush, close. Idempotent."""
+        if self.draining:
+            return
+        self.draining = True
+        self.runs.draining = True
+        settings = self.settings
+        after_ms = random.randrange(200, RECONNECT_SPREAD_MS)
+        for drain in self.drains:
+            await self._phase(
+                "drain", drain("drain", after_ms), settings.shutdown_drain_seconds + 1
+            )
+        await self._phase(
+            "runs",
+            self.runs.finish(settings.shutdown_runs_seconds),
+            settings.shutdown_runs_seconds * 2 + 1,
+        )
+        await self._phase("app", self.app.shutdown(), settings.shutdown_close_seconds)
+        await self._phase("flush", self._flush(), settings.shutdown_flush_seconds)
+        await self.tasks.cancel()
+        await self._phase("feeds", self.feeds.close(), settings.shutdown_close_seconds)
+
+    async def _flush(self) -> None:
+        await self.activity.flush()
+        await self.projector.flush()
+
+    async def _phase(self, name: str, work: Awaitable[object], seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await work
+        except TimeoutError:
+            log.warning("shutdown phase took too long", phase=name, seconds=seconds)
+        except Exception:
+            log.exception("shutdown phase failed", phase=name)
+
+    async def _repair(self) -> None:
+        """Finish what a former life of this node left: lists behind their events, runs without an end."""
+        for stream in await self.archive.lagging(10_000):
+            await self.projector.settle(stream)
+        if self.settings.embedded:
+            await self.sweeper.interrupt_dead_runs(owner=EMBEDDED)
+
+    # -- between nodes ---------------------------------------------------------------------------
+
+    def _revoked_here(self, revocation: Revocation) -> None:
+        self.gateway.revoked(revocation)
+        message = {
+            "type": "revoked",
+            "from": self.id,
+            "user_id": revocation.user_id,
+            "jti": revocation.jti,
+        }
+        self.tasks.spawn(self.bus.publish("control", orjson.dumps(message)), "revocation")
+
+    def _controlled(self, payload: bytes) -> None:
+        """A request from another node."""
+        message = orjson.loads(payload)
+        if message.get("from") == self.id:
+            return
+        match message["type"]:
+            case "revoked":
+                revocation = Revocation(message["user_id"], message["jti"])
+                self.accounts.hear(revocation)
+                self.gateway.revoked(revocation)
+            case "stop":
+                self.tasks.spawn(self.runs.stop(message["thread_id"]), "stop from another node")
+
+    def _observe(self) -> None:
+        self.metrics.observe("connections", "Open connections", lambda: len(self.hub))
+        self.metrics.observe("chats", "Chats in memory", lambda: len(self.chats))
+        self.metrics.observe("feeds", "Open feeds", lambda: self.feeds.stats()["open"])
+        self.metrics.observe("tasks", "Tasks of the node", lambda: len(self.tasks))
+
+
+@asynccontextmanager
+async def run_node(
+    settings: Settings,
+    app: Application,
+    *,
+    clock: Clock | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> AsyncIterator[Node]:
+    """Open the stores, start the node, and at the end stop it in order.
+
+    `progress` hears `(done, total, name)` of each database migration. Raises `SettingsError`,
+    `DataFolderBusy` or `Unavailable` when the stores cannot be opened.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        backends = await _open_backends(settings, clock, stack, progress)
+        node = Node(settings, app, clock, backends)
+        async with node.tasks:
+            await node.start()
+            try:
+                yield node
+            finally:
+                await node.stop()
+
+
+async def _open_backends(
+    settings: Settings,
+    clock: Clock,
+    stack: AsyncExitStack,
+    progress: Callable[[int, int, str], None] | None,
+) -> Backends:
+    store = await open_sql(
+        settings.database_url.get_secret_value(),
+        settings.data_folder,
+        clock=clock,
+        progress=progress,
+        pool_size=settings.database_pool_size,
+        time_limit=settings.database_timeout_seconds,
+    )
+    stack.push_async_callback(store.close)
+    return await _open_embedded(settings, clock, stack, store)
+
+
+async def _open_embedded(
+    settings: Settings, clock: Clock, stack: AsyncExitStack, store: SqlStore
+) -> Backends:
+    """One process: the hot window in memory, written through to the database unless told otherwise."""
+    stored = settings.durability == "stored"
+    hot = MemoryLog(
+        clock=clock,
+        origin=store.archive.origin(writes_through=stored),
+        journal=store.archive if stored else None,
+    )
+    stack.push_async_callback(hot.close)
+    bus = MemoryBus()
+    stack.push_async_callback(bus.close)
+    return Backends(
+        log=ArchivedLog(hot, store.archive),
+        archive=store.archive,
+        bus=bus,
+        leases=store.leases,
+        sessions=store.sessions,
+        users=store.users,
+        threads=store.threads,
+        files=store.files,
+        writes_through=stored,
+    )

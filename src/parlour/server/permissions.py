@@ -1,0 +1,78 @@
+"""Looks up the facts that `core.access` decides on, and turns a no into a typed error."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from parlour.core.access import EVERYTHING, Facts, Grant, Kind, decide, parse_room
+from parlour.core.users import User
+from parlour.errors import Forbidden, NotFound
+from parlour.ports import Clock, ThreadRecord, ThreadStore
+
+OWNERS_KEPT = 50_000
+"""How many thread owners are remembered; a thread's owner never changes."""
+
+
+class Permissions:
+    """Who may read and write what, on this node."""
+
+    def __init__(self, threads: ThreadStore, clock: Clock) -> None:
+        self._threads = threads
+        self._clock = clock
+        self._owners: OrderedDict[str, str] = OrderedDict()
+
+    async def grant(self, user: User, room: str) -> Grant:
+        """What the user may do with a room's name."""
+        parsed = parse_room(room)
+        if parsed is None:
+            return Grant()
+        kind, subject = parsed
+        return decide(user, kind, subject, await self._facts(kind, subject))
+
+    async def require_read(self, user: User, room: str) -> Grant:
+        """Raises `Forbidden`. A conversation with a new id is created for the user."""
+        return await self._require(user, room, write=False)
+
+    async def require_write(self, user: User, room: str) -> Grant:
+        return await self._require(user, room, write=True)
+
+    async def require_existing(self, user: User, room: str) -> Grant:
+        """As `require_read`, but a new id is `NotFound` instead of being created."""
+        grant = await self.grant(user, room)
+        if grant.create or not grant.read:
+            raise NotFound(f"There is no {room.partition(':')[0]} with this id.")
+        return grant
+
+    def forget(self, thread_id: str) -> None:
+        self._owners.pop(thread_id, None)
+
+    async def _require(self, user: User, room: str, *, write: bool) -> Grant:
+        grant = await self.grant(user, room)
+        if grant.create:
+            # The store decides between two people who take the same new id at once.
+            thread_id = room.partition(":")[2]
+            now = self._clock.now_ms()
+            record = ThreadRecord(thread_id, user.id, created_at=now, updated_at=now)
+            await self._threads.create_thread(record)
+            self._remember(thread_id, user.id)
+            return EVERYTHING
+        if not (grant.write if write else grant.read):
+            raise Forbidden("You may not do this here.")
+        return grant
+
+    async def _facts(self, kind: Kind, subject: str) -> Facts:
+        if kind is not Kind.THREAD:
+            return Facts()
+        owner = self._owners.get(subject)
+        if owner is None:
+            thread = await self._threads.thread(subject)
+            if thread is None:
+                return Facts()
+            owner = thread.user_id
+            self._remember(subject, owner)
+        return Facts(exists=True, owner_id=owner)
+
+    def _remember(self, thread_id: str, owner: str) -> None:
+        self._owners[thread_id] = owner
+        if len(self._owners) > OWNERS_KEPT:
+            self._owners.popitem(last=False)

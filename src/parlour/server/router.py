@@ -1,0 +1,212 @@
+"""The router: one table of commands for sockets and HTTP, each with a payload model and a handler.
+
+Commands of one connection run one after the other, in order, in one task that exists only while there
+is something to do. Signals have synchronous handlers and are answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import ValidationError
+
+from parlour.core.rates import Bucket, take, wait_seconds
+from parlour.errors import (
+    InvalidPayload,
+    ParlourError,
+    RateLimited,
+    UnknownEvent,
+)
+from parlour.server.connections import Caller, Connection
+from parlour.server.endpoint import Ack
+from parlour.wire.events import Payload
+from parlour.wire.socketio import encode_event
+
+if TYPE_CHECKING:
+    from parlour.server.node import Node
+
+log = structlog.get_logger(__name__)
+
+COMMANDS_WAITING = 256
+"""Commands of one connection that may wait; more is `rate_limited`."""
+
+Answer = Mapping[str, Any]
+AsyncHandler = Callable[["Node", Caller, Any], Awaitable[Answer]]
+SyncHandler = Callable[["Node", Caller, Any], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one event is handled. `http` says whether REST may use it too."""
+
+    event: str
+    payload: type[Payload]
+    handle: AsyncHandler | None = None
+    signal: SyncHandler | None = None
+    http: bool = True
+
+
+class Routes:
+    """A table of routes; each module of `handlers/` has one."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, Route] = {}
+
+    def command(
+        self, event: str, payload: type[Payload], *, http: bool = True
+    ) -> Callable[[AsyncHandler], AsyncHandler]:
+        """Register an asynchronous handler: `async (node, caller, payload) -> answer`."""
+
+        def register(handle: AsyncHandler) -> AsyncHandler:
+            self.table[event] = Route(event, payload, handle=handle, http=http)
+            return handle
+
+        return register
+
+    def signal(self, event: str, payload: type[Payload]) -> Callable[[SyncHandler], SyncHandler]:
+        """Register a synchronous handler, answered in the same turn of the loop."""
+
+        def register(handle: SyncHandler) -> SyncHandler:
+            self.table[event] = Route(event, payload, signal=handle, http=False)
+            return handle
+
+        return register
+
+
+class Router:
+    """Validates, limits, authorises by way of the handlers, answers."""
+
+    def __init__(self, node: Node, tables: list[Routes], rate: float, burst: float) -> None:
+        self._node = node
+        self._routes = {name: route for table in tables for name, route in table.table.items()}
+        self._rate = rate
+        self._burst = burst
+
+    @property
+    def events(self) -> list[str]:
+        return sorted(self._routes)
+
+    async def execute(self, caller: Caller, event: str, payload: Any) -> dict[str, Any]:
+        """Run a command for an HTTP caller. Raises `CommandError`."""
+        route = self._routes.get(event)
+        if route is None or not route.http or route.handle is None:
+            raise UnknownEvent(f"There is no command {event[:60]!r}.")
+        return dict(await route.handle(self._node, caller, self._parse(route, payload)))
+
+    # -- sockets ---------------------------------------------------------------------------------
+
+    def receive(self, connection: Connection, event: str, payload: Any, ack: Ack | None) -> None:
+        """One event of a connection. Never raises, never waits."""
+        try:
+            self._limit(connection)
+            route = self._routes.get(event)
+            if route is None:
+                raise UnknownEvent(f"There is no event {event[:60]!r}.")
+            if route.signal is not None:
+                body = self._parse(route, payload)
+                answer = route.signal(self._node, self._node.caller_of(connection), body)
+                _confirm(ack, answer)
+                return
+            if len(connection.commands) >= COMMANDS_WAITING:
+                raise RateLimited("Too many commands wait on this connection.")
+        except Exception as error:  # noqa: BLE001 - one bad event must not end the connection
+            self._refuse(connection, event, ack, error)
+            return
+        connection.commands.append((event, payload, ack))
+        self.resume(connection)
+
+    def resume(self, connection: Connection) -> None:
+        """Start on the commands that arrived while something else came first on this connection."""
+        if connection.commands and not connection.working and not connection.left:
+            connection.working = True
+            self._node.tasks.spawn(self._work(connection), f"commands of {connection.sid}")
+
+    async def _work(self, connection: Connection) -> None:
+        try:
+            with structlog.contextvars.bound_contextvars(
+                sid=connection.sid, user=connection.user.id, session=connection.session.id
+            ):
+                while connection.commands:
+                    event, payload, ack = connection.commands.popleft()
+                    await self._answer(connection, event, payload, ack)
+        finally:
+            connection.working = False
+
+    async def _answer(
+        self, connection: Connection, event: str, payload: Any, ack: Ack | None
+    ) -> None:
+        route = self._routes[event]
+        assert route.handle is not None
+        try:
+            body = self._parse(route, payload)
+            answer = await route.handle(self._node, self._node.caller_of(connection), body)
+        except Exception as error:  # noqa: BLE001 - one bad command must not end the connection
+            self._refuse(connection, event, ack, error)
+        else:
+            _confirm(ack, answer)
+
+    def _limit(self, connection: Connection) -> None:
+        now = self._node.clock.monotonic()
+        bucket = connection.bucket
+        if bucket.at == 0.0:
+            bucket = Bucket(self._burst, now)
+        left = take(bucket, now, rate=self._rate, burst=self._burst)
+        if left is None:
+            delay = wait_seconds(bucket, now, rate=self._rate)
+            raise RateLimited(retry_after_ms=int(delay * 1000) + 1)
+        connection.bucket = left
+
+    def _parse(self, route: Route, payload: Any) -> Payload:
+        try:
+            return route.payload.model_validate({} if payload is None else payload)
+        except ValidationError as error:
+            raise InvalidPayload(_explain(error), event=route.event) from None
+
+    def _refuse(
+        self, connection: Connection, event: str, ack: Ack | None, error: Exception
+    ) -> None:
+        body = self._describe(event, error)
+        if ack is not None:
+            ack({"ok": False, "error": body})
+        else:
+            # Older clients ask for no acknowledgement: they hear an event instead.
+            connection.send(encode_event("error", [{"event": event, "error": body}]))
+
+    def _known(self, event: str) -> str:
+        """The event as a metric's label; made-up names share one."""
+        return event if event in self._routes else "unknown"
+
+    def _describe(self, event: str, error: Exception) -> dict[str, Any]:
+        if isinstance(error, ParlourError):
+            log.info(
+                "command refused", event_name=event[:60], code=error.code, reason=error.message
+            )
+            self._node.metrics.commands.labels(self._known(event), error.code).inc()
+            return error.to_wire()
+        reference = self._node.new_id()[:12]
+        log.error("command failed", event_name=event[:60], reference=reference, exc_info=error)
+        self._node.metrics.commands.labels(self._known(event), "internal").inc()
+        self._node.metrics.unexpected_errors.labels("router").inc()
+        return {
+            "code": "internal",
+            "message": "Something went wrong on the server.",
+            "retryable": False,
+            "reference": reference,
+        }
+
+
+def _confirm(ack: Ack | None, answer: Answer) -> None:
+    if ack is not None:
+        ack({"ok": True, **answer})
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problems, by field, without echoing what was sent."""
+    problems = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'payload'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)[:5]
+    ]
+    return "; ".join(problems)

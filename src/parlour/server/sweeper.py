@@ -1,0 +1,140 @@
+"""The sweeper: ends what nobody ends any more. Every duty is safe to run on all nodes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from parlour.errors import LeaseLost, ParlourError, PositionLost
+from parlour.ports import Lease
+from parlour.server.runs import LEASE_TTL_MS
+
+if TYPE_CHECKING:
+    from parlour.server.node import Node
+
+log = structlog.get_logger(__name__)
+
+SWEPT_AT_ONCE = 200
+
+
+@dataclass(slots=True)
+class Duty:
+    """Something to do every `period` seconds."""
+
+    name: str
+    period: float
+    work: Callable[[], Awaitable[object]]
+    due: float = 0.0
+
+
+class Sweeper:
+    """Runs the node's periodic duties, one after the other. A failed duty is logged and tried again."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        settings = node.settings
+        self._duties = [
+            Duty("token expiry", 1.0, self._expire_tokens),
+            Duty("lease renewal", LEASE_TTL_MS / 1000 / 3, node.runs.renew),
+            Duty("activity", 10.0, node.activity.flush),
+            Duty("idle feeds", 15.0, node.feeds.evict),
+            Duty("dead runs", LEASE_TTL_MS / 1000 / 3, self.interrupt_dead_runs),
+            Duty("sessions", min(60.0, settings.session_timeout_seconds / 4), self.end_sessions),
+        ]
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        clock = self._node.clock
+        while True:
+            for duty in self._duties:
+                if duty.due <= clock.monotonic():
+                    await self._do(duty)
+                    duty.due = clock.monotonic() + duty.period
+            soonest = min(duty.due for duty in self._duties)
+            await asyncio.sleep(max(0.05, soonest - clock.monotonic()))
+
+    async def _do(self, duty: Duty) -> None:
+        try:
+            await duty.work()
+        except ParlourError as error:
+            log.warning("duty failed", duty=duty.name, error=str(error))
+        except Exception:
+            log.exception("duty failed", duty=duty.name)
+            self._node.metrics.unexpected_errors.labels(f"sweeper: {duty.name}").inc()
+
+    async def _expire_tokens(self) -> None:
+        self._node.gateway.expire(self._node.clock.now_ms())
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    async def interrupt_dead_runs(self, *, owner: str | None = None) -> int:
+        """Give every run whose node died its terminal event; what it produced is kept. `owner` adds the
+        leases that a former life of this very node left. Gives back how many runs were ended."""
+        ended = 0
+        for lease in await self._node.leases.abandoned("run:", SWEPT_AT_ONCE, owner=owner):
+            ended += await self._interrupt(lease)
+        return ended
+
+    async def _interrupt(self, left: Lease) -> int:
+        node = self._node
+        thread_id = left.name.partition(":")[2]
+        if node.runs.active(thread_id):
+            return 0
+        if left.expires_at > node.clock.now_ms():
+            await node.leases.release(left)
+        # A new owner name means a new generation, which shuts out whoever held it before.
+        lease = await node.leases.acquire(left.name, f"{node.id}/sweeper", LEASE_TTL_MS)
+        if lease is None:
+            return 0
+        try:
+            return await self.interrupt_thread(thread_id, lease.generation)
+        except (LeaseLost, PositionLost) as error:
+            log.info("somebody else ended the runs", thread=thread_id, error=str(error))
+            return 0
+        finally:
+            await node.leases.release(lease)
+
+    async def interrupt_thread(self, thread_id: str, fence: int | None) -> int:
+        """End every unfinished run of one conversation."""
+        node = self._node
+        stream = f"thread:{thread_id}"
+        state = await node.state_of(stream)
+        for run_id, run in list(state.runs.items()):
+            log.warning("run interrupted", thread=thread_id, run=run_id, handler=run.get("handler"))
+            await node.streams.append(
+                stream,
+                ("run:ended", {"run_id": run_id, "outcome": "interrupted"}),
+                source="system",
+                cause=run_id,
+                fence=fence,
+            )
+        return len(state.runs)
+
+    # -- sessions --------------------------------------------------------------------------------
+
+    async def end_sessions(self) -> int:
+        """End the sessions whose time limit is over and that nobody is connected to."""
+        node = self._node
+        self._keep_connected_sessions()
+        await node.activity.flush()
+        limit = node.clock.now_ms() - node.settings.session_timeout_seconds * 1000
+        ended = 0
+        for record in await node.sessions.expired(limit, SWEPT_AT_ONCE):
+            if node.hub.occupied(f"session:{record.id}"):
+                await node.sessions.touch(record.id, node.clock.now_ms())
+            elif not any(node.runs.active(chat.thread_id) for chat in node.chats.known(record.id)):
+                ended += await node.chats.end(record)
+        return ended
+
+    def _keep_connected_sessions(self) -> None:
+        """A connected session does not end, whether or not its client sends heartbeats."""
+        now = self._node.clock.now_ms()
+        stale = now - self._node.settings.session_timeout_seconds * 1000 // 3
+        for connection in self._node.hub.connections():
+            if connection.session.last_seen < stale:
+                connection.session.last_seen = now
+                self._node.activity.seen(connection.session)

@@ -1,0 +1,215 @@
+"""Payload models of the commands and events on the wire (see the protocol page).
+
+A command's model decides what is accepted; unknown fields are ignored, so that a newer client may talk to
+an older server. Ids that clients choose are limited in form, texts in length by the router's limits.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from parlour.core.streams import Event, Position
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
+CommandId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class Payload(BaseModel):
+    """Base of every command: extra fields are ignored, strings are not converted from numbers."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class WirePosition(Payload):
+    """`{epoch, offset}`."""
+
+    epoch: Annotated[str, StringConstraints(min_length=1, max_length=32)]
+    offset: Annotated[int, Field(ge=0, le=2**53 - 1)]
+
+    def to_core(self) -> Position:
+        return Position(self.epoch, self.offset)
+
+
+class ConnectAuth(Payload):
+    """`auth` of the Socket.IO CONNECT. `sessionId` and `userEnv` are the ecosystem's spellings."""
+
+    token: str | None = None
+    session_id: ClientId | None = Field(
+        default=None, validation_alias=AliasChoices("session_id", "sessionId")
+    )
+    client_type: Annotated[str, StringConstraints(max_length=32)] = Field(
+        default="webapp", validation_alias=AliasChoices("client_type", "clientType")
+    )
+    user_env: dict[str, str] = Field(
+        default_factory=dict, validation_alias=AliasChoices("user_env", "userEnv")
+    )
+    chat_profile: Annotated[str, StringConstraints(max_length=100)] | None = Field(
+        default=None, validation_alias=AliasChoices("chat_profile", "chatProfile")
+    )
+    thread_id: ClientId | None = Field(
+        default=None, validation_alias=AliasChoices("thread_id", "threadId")
+    )
+    language: Annotated[str, StringConstraints(max_length=35)] | None = None
+    protocol: int | None = None
+
+
+class Heartbeat(Payload):
+    pass
+
+
+class UserJoin(Payload):
+    """Re-authenticates a connection; `auth.token` as at connect."""
+
+    class Auth(Payload):
+        token: Name
+
+    auth: Auth
+
+
+class Subscribe(Payload):
+    """Follow a stream: with a position what was missed is replayed, without one a snapshot is given."""
+
+    stream: Name
+    position: WirePosition | None = None
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 2_000
+
+
+class Unsubscribe(Payload):
+    stream: Name
+
+
+class MessageSend(Payload):
+    """A person's message to a conversation."""
+
+    thread_id: ClientId
+    content: str
+    command_id: CommandId
+    parent_id: Name | None = None
+    reply_to_id: Name | None = None
+    data: dict[str, Any] | None = None
+    files: Annotated[list[Name], Field(max_length=20)] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_by_reference(cls, value: Any) -> Any:
+        """`files` may hold ids or objects with an `id`."""
+        if isinstance(value, dict) and isinstance(value.get("files"), list):
+            ids = [f.get("id") if isinstance(f, dict) else f for f in value["files"]]
+            return {**value, "files": ids}
+        return value
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> MessageSend:
+        if not self.content.strip() and not self.files:
+            raise ValueError("a message needs a text or a file")
+        return self
+
+
+class MessageEdit(Payload):
+    thread_id: ClientId
+    message_id: Name
+    content: str
+    command_id: CommandId
+
+
+class MessageDelete(Payload):
+    thread_id: ClientId
+    message_id: Name
+    command_id: CommandId
+
+
+class RunStop(Payload):
+    thread_id: ClientId
+    command_id: CommandId
+
+
+class AskAnswer(Payload):
+    """The answer's shape depends on the ask: a text, `{text}`, `{action_id}` or `{files: [id]}`."""
+
+    ask_id: Name
+    answer: str | dict[str, Any]
+    command_id: CommandId
+    thread_id: ClientId | None = None
+
+
+class ActionCall(Payload):
+    """A press on a button that an app put under a message."""
+
+    class Pressed(Payload):
+        id: Name
+        name: Name
+        payload: dict[str, Any] = Field(default_factory=dict)
+
+    thread_id: ClientId
+    action: Pressed
+    command_id: CommandId
+    message_id: Name | None = None
+
+
+class SettingsUpdate(Payload):
+    """New values of the app's chat settings."""
+
+    thread_id: ClientId
+    settings: dict[str, Any]
+    command_id: CommandId
+
+
+class WindowMessage(Payload):
+    """Data from the page that embeds the client."""
+
+    thread_id: ClientId
+    data: Any
+    command_id: CommandId
+
+
+class SessionEnd(Payload):
+    """The client says that the session is over (not a disconnect)."""
+
+
+class ThreadUpdate(Payload):
+    """Rename or tag a conversation."""
+
+    thread_id: ClientId
+    command_id: CommandId
+    title: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    tags: (
+        Annotated[list[Annotated[str, StringConstraints(max_length=50)]], Field(max_length=20)]
+        | None
+    ) = None
+
+
+class ThreadDelete(Payload):
+    thread_id: ClientId
+    command_id: CommandId
+
+
+EventName = Literal["events", "events:channel", "events:note"]
+
+
+def event_name(stream: str) -> EventName:
+    """The Socket.IO event that carries a stream's events."""
+    if stream.startswith("channel:"):
+        return "events:channel"
+    return "events:note" if stream.startswith("note:") else "events"
+
+
+def event_payload(event: Event) -> dict[str, Any]:
+    """One stream event as clients get it. `since` is the offset before it, so that a joined run of
+    deltas and a single event read alike."""
+    data = event.data
+    subject = event.stream.partition(":")[2]
+    return {
+        "chat_id": subject,
+        "message_id": data.get("id") or data.get("message_id"),
+        "data": {"type": event.type, "data": data},
+        "stream": event.stream,
+        "epoch": event.epoch,
+        "offset": event.offset,
+        "id": event.id,
+        "at": event.at,
+        "source": event.source,
+        "cause": event.cause,
+    }
