@@ -148,6 +148,9 @@ class Metrics:
         self.commands = self._counter(
             "commands", "Commands by event and outcome (ok or the error's code)", "event", "outcome"
         )
+        self.commands_refused = self._counter(
+            "commands_refused", "Commands that were answered with an error, by code", "code"
+        )
         self.command_seconds = self._histogram("command_seconds", "Time to the answer", "event")
         self.connections_opened = self._counter(
             "connections_opened", "Accepted connections", "transport"
@@ -171,6 +174,10 @@ class Metrics:
         self.unexpected_errors = self._counter(
             "unexpected_errors", "Exceptions that a loop, connection or router survived", "where"
         )
+
+    def command_refused(self, code: str) -> None:
+        """A command was answered with an error."""
+        self.commands_refused.labels(code).inc()
 
     def observe(self, name: str, description: str, read: Callable[[], float]) -> None:
         """A gauge that is read when somebody asks: `observe("links", …, lambda: len(links))`."""

@@ -1,0 +1,135 @@
+"""`/api/files`: bytes by reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+from starlette.responses import StreamingResponse
+
+from parlour.errors import InvalidPayload, NotFound
+from parlour.ports import FileRecord
+from parlour.server.connections import Caller
+from parlour.transports.http.calling import CurrentCaller
+from parlour.transports.http.identity import CurrentNode
+
+router = APIRouter(prefix="/api/files", tags=["files"])
+
+CHUNK: Final = 64 * 1024
+LONGEST_NAME: Final = 200
+SHOWN: Final = frozenset(
+    {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "audio/mpeg", "audio/ogg"}
+    | {"audio/wav", "video/mp4", "video/webm", "text/plain", "application/pdf"}
+)
+"""Types that a browser may show; everything else is downloaded, since it could carry scripts."""
+
+_MIME = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}\Z")
+_SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+
+
+class FileOut(BaseModel):
+    """`url` is relative to the server; `size` is in bytes."""
+
+    id: str
+    name: str
+    mime: str
+    size: int
+    url: str
+
+
+@router.post("", status_code=201)
+async def upload(request: Request, caller: CurrentCaller, node: CurrentNode) -> FileOut:
+    """Multipart with the field `file`, and optionally `thread_id`. Messages refer to the `id`."""
+    async with request.form(max_files=1, max_fields=4) as form:
+        file, thread_id = form.get("file"), form.get("thread_id")
+        if not isinstance(file, UploadFile):
+            raise InvalidPayload("The form has no file in its field `file`.", field="file")
+        if thread_id is not None:
+            await node.permissions.require_write(caller.user, f"thread:{thread_id}")
+        record = FileRecord(
+            id=node.new_id(),
+            user_id=caller.user.id,
+            name=_safe_name(file.filename),
+            mime=_safe_mime(file.content_type),
+            size=0,
+            thread_id=str(thread_id) if thread_id is not None else None,
+            created_at=node.clock.now_ms(),
+        )
+        limit = node.settings.max_file_bytes
+        return shown(await node.files.put(record, _chunks(file), limit=limit))
+
+
+@router.get("/{file_id}")
+async def download(
+    file_id: Annotated[str, Path(max_length=64)], caller: CurrentCaller, node: CurrentNode
+) -> StreamingResponse:
+    """The bytes, for the owner and for readers of the conversation that the file belongs to."""
+    record = await node.files.file(file_id)
+    if record is None or not await _may_read(node, caller, record):
+        raise NotFound("There is no such file.")
+    kind = "inline" if record.mime in SHOWN else "attachment"
+    headers = {
+        "content-length": str(record.size),
+        "content-disposition": f"{kind}; filename*=UTF-8''{quote(record.name, safe='')}",
+        "content-security-policy": _SANDBOX,
+        "cache-control": "private, max-age=86400, immutable",
+    }
+    return StreamingResponse(
+        node.files.open(file_id), headers=headers, media_type=_media_type(record.mime)
+    )
+
+
+@router.delete("/{file_id}", status_code=204)
+async def delete(
+    file_id: Annotated[str, Path(max_length=64)], caller: CurrentCaller, node: CurrentNode
+) -> None:
+    """Only the owner may."""
+    record = await node.files.file(file_id)
+    if record is None or record.user_id != caller.user.id:
+        raise NotFound("There is no such file.")
+    await node.files.delete(file_id)
+
+
+def shown(record: FileRecord) -> FileOut:
+    return FileOut(
+        id=record.id,
+        name=record.name,
+        mime=record.mime,
+        size=record.size,
+        url=f"/api/files/{record.id}",
+    )
+
+
+async def _may_read(node: CurrentNode, caller: Caller, record: FileRecord) -> bool:
+    if record.user_id == caller.user.id:
+        return True
+    if record.thread_id is None:
+        return False
+    grant = await node.permissions.grant(caller.user, f"thread:{record.thread_id}")
+    return bool(grant.read and not grant.create)
+
+
+async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await file.read(CHUNK):
+        yield chunk
+
+
+def _safe_name(name: str | None) -> str:
+    """What the file is called when it is shown; it never becomes a path."""
+    name = re.split(r"[/\\]", name or "")[-1]
+    name = "".join(char for char in name if char.isprintable()).strip()
+    return name[-LONGEST_NAME:] or "file"
+
+
+def _safe_mime(mime: str | None) -> str:
+    kind = (mime or "").partition(";")[0].strip().lower()
+    return kind if _MIME.match(kind) else "application/octet-stream"
+
+
+def _media_type(mime: str) -> str:
+    return f"{mime}; charset=utf-8" if mime.startswith("text/") else mime
