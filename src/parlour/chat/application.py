@@ -12,7 +12,7 @@ import structlog
 
 from parlour.chat.action import Action
 from parlour.chat.calling import call
-from parlour.chat.chat_settings import change_settings, offered
+from parlour.chat.chat_settings import accept_settings, announce
 from parlour.chat.context import ParlourContext, context_var
 from parlour.chat.copies import copy_file, drop_copies
 from parlour.chat.emitter import Emitter
@@ -50,6 +50,11 @@ class ChatApp:
         self._node: Node | None = None
         self._executor: ThreadPoolExecutor | None = None
 
+    @classmethod
+    def empty(cls) -> ChatApp:
+        """An app that answers nothing: people talk to each other, or the node only serves streams."""
+        return cls(Registry())
+
     @property
     def node(self) -> Node:
         """The node that runs this app. Raises RuntimeError before `startup`."""
@@ -74,16 +79,23 @@ class ChatApp:
             )
         self._node = node
         self._executor = ThreadPoolExecutor(HANDLER_THREADS, thread_name_prefix="parlour-handler")
-        await self._call("on_app_startup")
+        try:
+            await self._call("on_app_startup")
+        except BaseException:
+            self._release()
+            raise
 
     async def shutdown(self) -> None:
         try:
             await self._call("on_app_shutdown")
         finally:
-            executor, self._executor = self._executor, None
-            if executor is not None:
-                # A thread that hangs must not hold up the process; Python joins it at exit.
-                executor.shutdown(wait=False, cancel_futures=True)
+            self._release()
+
+    def _release(self) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            # A handler that hangs in a thread must not hold up the rest of the shutdown.
+            executor.shutdown(wait=False, cancel_futures=True)
 
     # -- activations -------------------------------------------------------------------------------
 
@@ -112,8 +124,8 @@ class ChatApp:
 
     async def settings_update(self, run: Run, settings: Mapping[str, Any]) -> None:
         async with self._activate(run.chat, run) as found:
-            values = await change_settings(found, settings)
-            await self._call("on_settings_update", values)
+            await announce(found)
+            await self._call("on_settings_update", dict(settings))
 
     async def window_message(self, run: Run, data: Any) -> None:
         async with self._activate(run.chat, run):
@@ -157,10 +169,10 @@ class ChatApp:
         found = await self._call("set_starters", _person(user), profile)
         return [_checked(starter, Starter, "set_starters") for starter in found or ()]
 
-    def settings(self, chat: Chat) -> Sequence[Mapping[str, Any]]:
-        """The inputs of the settings dialog of a conversation, with their present values as
-        `initial`."""
-        return offered(chat)
+    def accept_settings(self, chat: Chat, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """All settings with a person's changes in them; the server keeps them. Raises
+        `InvalidPayload`."""
+        return accept_settings(chat, changes)
 
     # -- inside ------------------------------------------------------------------------------------
 

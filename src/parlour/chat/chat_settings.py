@@ -46,9 +46,9 @@ class ChatSettings:
         }
         widgets = [widget.to_dict() for widget in self.inputs]
         keep(found.chat, SETTINGS_WIDGETS, widgets)
-        _put(found.chat, values)
-        await _announce(found)
-        return dict(values)
+        await found.node.chats.save_settings(found.chat, values)
+        await announce(found)
+        return values
 
 
 def offered(chat: Chat) -> list[dict[str, Any]]:
@@ -60,30 +60,22 @@ def offered(chat: Chat) -> list[dict[str, Any]]:
     ]
 
 
-async def change_settings(found: ParlourContext, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Take a person's changes: all settings afterwards. Raises `InvalidPayload` for a value that
-    its input does not hold; then nothing changed. Settings that were never offered are left out."""
-    widgets = {widget["id"]: _restore(widget) for widget in offered(found.chat)}
+def accept_settings(chat: Chat, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings with a person's changes in them. Raises `InvalidPayload` for a value that its
+    input does not hold; settings that were never offered are left out."""
+    widgets = {widget["id"]: _restore(widget) for widget in offered(chat)}
+    values = {key: widget.initial for key, widget in widgets.items()}
     try:
-        accepted = {
-            key: widgets[key].accept(value) for key, value in changes.items() if key in widgets
-        }
+        for key in changes.keys() & widgets.keys():
+            values[key] = widgets[key].accept(changes[key])
     except ValueError as error:
         raise InvalidPayload(str(error)) from error
-    _put(found.chat, {**found.chat.chat_settings, **accepted})
-    await _announce(found)
-    return dict(found.chat.chat_settings)
+    return values
 
 
-async def _announce(found: ParlourContext) -> None:
+async def announce(found: ParlourContext) -> None:
     """Other tabs on the conversation show the same."""
     await found.emitter.emit("settings", {"settings": offered(found.chat)})
-
-
-def _put(chat: Chat, values: Mapping[str, Any]) -> None:
-    # The same dict stays, because handlers hold on to it.
-    chat.chat_settings.clear()
-    chat.chat_settings.update(values)
 
 
 def _still_valid(widget: InputWidget, known: Mapping[str, Any]) -> Any:

@@ -82,12 +82,8 @@ class ParlourContext:
 
     async def find_message(self, message_id: str) -> Mapping[str, Any] | None:
         """A message of this conversation as it is stored; None where it left the window."""
-        feeds = self.node.feeds
-        feed = await feeds.acquire(f"thread:{self.chat.thread_id}")
-        try:
-            return feed.state.messages.get(message_id)
-        finally:
-            feeds.release(feed)
+        state = await self.node.state_of(f"thread:{self.chat.thread_id}")
+        return state.messages.get(message_id)
 
 
 context_var: ContextVar[ParlourContext | None] = ContextVar("parlour_context", default=None)

@@ -55,7 +55,7 @@ class Emitter:
         if self._run is not None:
             await self._run.emit(*together)
         else:
-            await self._node.push(thread_id=self._chat.thread_id, events=together)
+            await self._node.push(together, thread_id=self._chat.thread_id)
 
     def emit_soon(self, *events: ConversationEvent) -> None:
         """As `emit_all` from code that cannot await; call it on the event loop. The events leave

@@ -71,3 +71,8 @@ class Application(Protocol):
     async def starters(
         self, user: User | None, profile: str | None
     ) -> Sequence[Mapping[str, Any]]: ...
+
+    def accept_settings(self, chat: Chat, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """All settings with a person's changes in them. Raises `InvalidPayload` for a value that the app
+        does not offer."""
+        ...

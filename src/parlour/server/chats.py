@@ -91,6 +91,10 @@ class Chats:
     def known(self, session_id: str) -> list[Chat]:
         return [chat for key, chat in self._chats.items() if key[0] == session_id]
 
+    def of_thread(self, thread_id: str) -> list[Chat]:
+        """The chats of all sessions in a conversation, on this node."""
+        return [chat for key, chat in self._chats.items() if key[1] == thread_id]
+
     async def open(self, caller: Caller, thread_id: str) -> Chat:
         """The chat of the caller's session in a conversation. The first time, the app hears of it:
         `chat_start` in a new conversation, `chat_resume` in one with history. The caller's right to
@@ -178,8 +182,10 @@ class Chats:
             return
         names, chat.dirty = chat.dirty, set()
         changes: dict[str, bytes | None] = {}
-        for name in names - chat.unstorable:
-            changes[f"v:{name}"] = orjson.dumps(chat.values[name]) if name in chat.values else None
+        for name in names:
+            # A value that cannot be stored takes the place of one that was: a restart must not bring that back.
+            kept = name in chat.values and name not in chat.unstorable
+            changes[f"v:{name}"] = orjson.dumps(chat.values[name]) if kept else None
         try:
             await self._node.sessions.write_values(chat.session_id, chat.thread_id, changes)
         except BaseException:

@@ -63,7 +63,7 @@ async def settings(node: Node, caller: Caller, payload: SettingsUpdate) -> dict[
     stream = f"thread:{payload.thread_id}"
     await node.permissions.require_write(caller.user, stream)
     chat = await node.chats.open(caller, payload.thread_id)
-    await node.chats.save_settings(chat, payload.settings)
+    await node.chats.save_settings(chat, node.app.accept_settings(chat, payload.settings))
     run_id = None
     if node.app.handles("on_settings_update"):
         run_id = node.runs.start(

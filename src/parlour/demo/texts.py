@@ -1,0 +1,82 @@
+"""What the demo's commands show."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HELP: Final = """\
+Here is what I can show you. Type one of these, with or without a slash:
+
+| command | shows |
+| --- | --- |
+| `ask` | a question that waits for your answer |
+| `choose` | a choice between buttons |
+| `upload` | a file of yours, read back to you |
+| `steps` | what an app does on its way to an answer |
+| `actions` | buttons under a message |
+| `markdown`, `table`, `code` | how answers are laid out |
+| `file` | a file for you to download |
+| `long 400` | an answer of 400 tokens: press Stop, or reload the page in the middle |
+| `count to 20` | numbers, one by one |
+| `my name is …`, `who am I` | what the session remembers |
+| `error` | a handler that fails |
+
+Anything else gets an answer in words.
+"""
+
+TABLE: Final = """\
+| word | meaning | survives a reload |
+| :--- | :--- | :---: |
+| connection | one socket | no |
+| session | one open tab | yes |
+| thread | one conversation | yes |
+| run | one answer in the making | yes |
+"""
+
+CODE: Final = """\
+A whole app:
+
+```python
+import parlour as cl
+
+
+@cl.on_message
+async def reply(message: cl.Message):
+    answer = cl.Message(content="")
+    async for token in model(message.content):
+        await answer.stream_token(token)
+    await answer.send()
+```
+
+Start it with:
+
+```bash
+parlour run app.py --watch
+```
+"""
+
+MARKDOWN: Final = """\
+## Headings set answers apart
+
+Text may be **strong**, *emphasised*, ~~struck out~~ or `code`, and [links](https://example.com/) open \
+in a tab of their own.
+
+1. Lists count
+2. and continue
+   - with others
+   - inside them
+
+> A quotation stands by itself.
+
+Mathematics and foreign scripts are text like any other: x² + y² = z², 日本語, العربية, ελληνικά.
+
+---
+
+What looks like a page's own code is shown and never run: `<script>alert(1)</script>`.
+"""
+
+REPORT: Final = """\
+# Notes from the demo
+
+This file was made by a handler, stored once and sent by reference.
+"""
