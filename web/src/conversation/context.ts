@@ -1,0 +1,11 @@
+import type { Action, Conversation } from '@parlour/sdk';
+
+export const CONVERSATION = Symbol('conversation');
+
+/** What the parts of a conversation may do to it. */
+export interface ConversationContext {
+  conversation: Conversation;
+  act(action: Action, messageId?: string): Promise<void>;
+  /** False when the answer did not reach the server. */
+  answer(askId: string, value: unknown): Promise<boolean>;
+}
