@@ -22,7 +22,8 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serving(app: Any, *, port: int = 0, **settings: Any) -> AsyncIterator[int]:
     """Serve an ASGI application until the block ends; gives the port."""
-    listener = socket.socket()
+    # Named explicitly: asyncio switches Nagle's algorithm off only for sockets that say TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(4096)

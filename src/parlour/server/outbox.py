@@ -21,6 +21,10 @@ class OutboxLimits:
     hard: int = 4 * 1024 * 1024
     chunk: int = 64 * 1024
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.high_water <= self.hard:
+            raise ValueError("the high-water mark lies between 0 and the hard limit")
+
 
 DEFAULT_LIMITS: Final = OutboxLimits()
 

@@ -50,11 +50,9 @@ def depth_exceeds(text: str, value: Any, limit: int) -> bool:
     if text.count("[") + text.count("{") <= limit:
         return False
     level: list[Any] = [value]
-    for _ in range(limit + 1):
-        if not level:
-            return False
+    for _ in range(limit):
         level = [child for item in level for child in _children(item)]
-    return bool(level)
+    return any(isinstance(item, dict | list) for item in level)
 
 
 def _children(item: Any) -> Iterable[Any]:

@@ -142,7 +142,9 @@ async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, 
     refused = check_websocket(server, handshake)
     if refused is not None:
         server.counters.refused += 1
-        return await _refuse(scope, send, refused)
+        # ASGI turns this into a 403. There is an extension for other answers, but uvicorn logs its use
+        # as an error of the application, once per refused request.
+        return await send({"type": "websocket.close"})
     sid = handshake.query.get("sid")
     carrier = AsgiWebSocket(receive, send)
     await send({"type": "websocket.accept"})
@@ -168,12 +170,3 @@ def check_websocket(server: EngineServer, handshake: Handshake) -> Refusal | Non
     if server.full() and "sid" not in handshake.query:
         return refusal.UNAVAILABLE
     return None
-
-
-async def _refuse(scope: Scope, send: Send, refused: Refusal) -> None:
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        return await send({"type": "websocket.close", "code": NORMAL})
-    headers = [(b"content-type", b"application/json")]
-    start = {"type": "websocket.http.response.start", "status": refused.status, "headers": headers}
-    await send(start)
-    await send({"type": "websocket.http.response.body", "body": refused.body})

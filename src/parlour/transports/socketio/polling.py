@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _TEXT: Final = b"text/plain; charset=UTF-8"
 _JSON: Final = b"application/json"
+_UPGRADE_POLL: Final = 0.1
+"""Seconds that a poll is held during an upgrade; the public server looks as often."""
 
 
 class PollingCarrier:
@@ -65,13 +67,14 @@ class PollingCarrier:
             connection.lost()
         return packets or [engineio.NOOP]
 
-    async def wait(self, receive: Receive) -> bool:
-        """Wait until something is to be said. False when the client hung up."""
+    async def wait(self, receive: Receive, seconds: float | None) -> bool:
+        """Wait until something is to be said, at most so long. False when the client hung up."""
         self._waiter = asyncio.get_running_loop().create_future()
         listener = asyncio.ensure_future(_hung_up(receive))
         try:
-            await asyncio.wait({self._waiter, listener}, return_when=asyncio.FIRST_COMPLETED)
-            return self._waiter.done()
+            both = {self._waiter, listener}
+            await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            return self._waiter.done() or not listener.done()
         finally:
             self._waiter = None
             listener.cancel()
@@ -146,13 +149,26 @@ class _Exchange:
             connection.send(engineio.CLOSE)
             connection.abort("transport error")
             return await self.refuse(refusal.BAD_REQUEST)
-        # While a WebSocket takes over, a poll is answered at once: the client waits for it to end.
-        at_once = (
-            connection.buffered or connection.closed or connection.engine.state is State.UPGRADING
-        )
-        if not at_once and not await carrier.wait(self._receive):
+        if not await self._wait(connection, carrier):
             return connection.lost()
+        if connection.carrier is not carrier:
+            return await self.refuse(refusal.BAD_REQUEST)
         await self._answer_packets(carrier.take(connection))
+
+    async def _wait(self, connection: EngineConnection, carrier: PollingCarrier) -> bool:
+        """Wait until the poll is to be answered. False when the client hung up.
+
+        A poll that was there before a WebSocket offered itself is released by the probe at once. One
+        that comes later is held for a moment: what completes the upgrade may be right behind it, and
+        then the poll is void."""
+        before = connection.engine.state
+        idle = before is not State.UPGRADING and not connection.closed and not connection.buffered
+        if idle and not await carrier.wait(self._receive, None):
+            return False
+        upgrading = connection.engine.state is State.UPGRADING
+        if upgrading and before is not State.POLLING and not connection.buffered:
+            return await carrier.wait(self._receive, _UPGRADE_POLL)
+        return True
 
     async def _post(self, sid: str) -> None:
         connection = self._find(sid)
