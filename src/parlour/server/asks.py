@@ -186,10 +186,11 @@ class Asks:
     # -- answers ---------------------------------------------------------------------------------
 
     async def answer(
-        self, caller: Caller, ask_id: str, answer: Any, command_id: str
+        self, caller: Caller, ask_id: str, answer: Any, command_id: str, *, shown: bool = False
     ) -> dict[str, Any]:
-        """Answer an ask: `{accepted, answered_by, position}`. The first answer is accepted; a retry of the
-        same command hears the same. Raises `NotFound`, `Forbidden`, `InvalidPayload`."""
+        """Answer an ask: `{accepted, answered_by, position}`. The first answer is accepted; a retry of
+        the same command hears the same. `shown`: the answer already stands in the conversation.
+        Raises `NotFound`, `Forbidden`, `InvalidPayload`."""
         thread_id = ask_thread(ask_id)
         stream = f"thread:{thread_id}"
         await self._node.permissions.require_existing(caller.user, stream)
@@ -203,10 +204,16 @@ class Asks:
             if known is None:
                 raise NotFound("There is no such ask.")
             return _answered(known, command_id)
-        return await self._accept(caller, stream, ask, answer, command_id)
+        return await self._accept(caller, stream, ask, answer, command_id, shown)
 
     async def _accept(
-        self, caller: Caller, stream: str, ask: Mapping[str, Any], answer: Any, command_id: str
+        self,
+        caller: Caller,
+        stream: str,
+        ask: Mapping[str, Any],
+        answer: Any,
+        command_id: str,
+        shown: bool,
     ) -> dict[str, Any]:
         accepted = accept(ask["spec"], answer)
         files = await self._node.attachments(caller.user, accepted.get("files", []))
@@ -221,7 +228,7 @@ class Asks:
         appended = await self._node.streams.append(
             stream,
             ("ask:closed", closed),
-            *self._show(ask, accepted, files, caller),
+            *([] if shown else self._show(ask, accepted, files, caller)),
             source=f"user:{caller.user.id}",
             cause=command_id,
             dedupe=Dedupe(_key(ask["ask_id"]), receipt),

@@ -64,6 +64,9 @@ EMBEDDED = "embedded"
 USER_STREAM_KEPT = 200
 """Events of a `user:{id}` stream that can be replayed; an older position gets a snapshot."""
 
+LISTED_KEPT = 10_000
+"""Entries of conversation lists that are remembered, so that only changes are told."""
+
 RECONNECT_SPREAD_MS = 3000
 """A shutdown spreads its clients' reconnects over this time."""
 
@@ -125,6 +128,7 @@ class Node:
             self, handlers.TABLES, settings.commands_per_second, settings.command_burst
         )
         self.sweeper = Sweeper(self)
+        self._listed: dict[str, dict[str, Any]] = {}
         self._observe()
 
     # -- who asks --------------------------------------------------------------------------------
@@ -243,7 +247,11 @@ class Node:
             "updated_at": thread.updated_at,
             "running": bool(state.runs),
         }
-        await self.notify_user(thread.user_id, ("thread:updated", {"thread": listed}))
+        if self._listed.get(thread.id) != listed:
+            self._listed[thread.id] = listed
+            if len(self._listed) > LISTED_KEPT:
+                self._listed.pop(next(iter(self._listed)))
+            await self.notify_user(thread.user_id, ("thread:updated", {"thread": listed}))
 
     # -- acting ----------------------------------------------------------------------------------
 

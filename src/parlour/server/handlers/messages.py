@@ -35,29 +35,31 @@ async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, An
     state = await node.state_of(stream)
     node.runs.check_capacity(payload.thread_id)
     message = await _compose(node, caller, payload)
-    answered = _open_text_ask(state) if not payload.files else None
-    if answered is not None:
-        answer = await node.asks.answer(
-            caller, answered["ask_id"], payload.content, payload.command_id
-        )
-        if answer["accepted"]:
-            return {
-                "message": message,
-                "position": answer["position"],
-                "answers": answered["ask_id"],
-            }
+    ask = _open_text_ask(state) if not payload.files else None
+    if ask is not None:
+        message["data"] = {**message.get("data", {}), "answers": ask["ask_id"]}
     events: list[NewData] = [("message", message)]
     if state.title is None:
         events.append(("chat:title", {"title": title_of(payload.content), "auto": True}))
     appended = await append_once(node, caller, stream, payload.command_id, message, *events)
     stored: dict[str, Any] = orjson.loads(appended.receipt) if appended.duplicate else message
-    run_id = None
+    answer: dict[str, Any] = {"message": stored, "position": appended.position.to_wire(), "run_id": None}
+    asked = stored.get("data", {}).get("answers")
+    if asked is not None and await _answers(node, caller, asked, payload):
+        return {**answer, "answers": asked}
     if not appended.duplicate and node.app.handles("on_message"):
         run = node.runs.start(
             chat, "on_message", lambda run: node.app.message(run, stored), cause=payload.command_id
         )
-        run_id = run.id
-    return {"message": stored, "position": appended.position.to_wire(), "run_id": run_id}
+        answer["run_id"] = run.id
+    return answer
+
+
+async def _answers(node: Node, caller: Caller, ask_id: str, payload: MessageSend) -> bool:
+    """Whether this message is the ask's answer. The message is stored first, so that a retry after a
+    crash in between answers then; where somebody else was faster it is a message like any other."""
+    answer = await node.asks.answer(caller, ask_id, payload.content, payload.command_id, shown=True)
+    return bool(answer["accepted"])
 
 
 @routes.command("message:edit", MessageEdit)

@@ -1,0 +1,92 @@
+"""The fold of a conversation: snapshot + events = fresh snapshot, for every split of every history."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parlour.core.streams import Event
+from parlour.core.thread import MESSAGE_WINDOW, ThreadState, digest, fold
+from tests.golden.vectors import CASES, events, message, random_pairs
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_snapshot_plus_events_is_a_fresh_snapshot(name: str) -> None:
+    history = events(CASES[name])
+    fresh, _ = fold(ThreadState(), history)
+    for split in range(0, len(history) + 1, max(1, len(history) // 20)):
+        before, _ = fold(ThreadState(), history[:split])
+        wire = before.to_wire()
+        restored = ThreadState.from_wire(wire, wire["messages"])
+
+        after, _ = fold(restored, history[split:])
+
+        assert after.to_wire() == fresh.to_wire()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 80), st.integers(0, 80))
+def test_any_split_of_a_random_history_folds_alike(seed: int, first: int, second: int) -> None:
+    history = events(random_pairs(seed, first + second))
+    before, _ = fold(ThreadState(), history[:first])
+
+    after, _ = fold(before, history[first:])
+
+    assert after.to_wire() == fold(ThreadState(), history)[0].to_wire()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000))
+def test_fold_leaves_the_given_state_alone(seed: int) -> None:
+    history = events(random_pairs(seed, 60))
+    before, _ = fold(ThreadState(), history[:30])
+    wire = before.to_wire()
+
+    fold(before, history[30:])
+
+    assert before.to_wire() == wire
+
+
+@given(st.lists(st.text(max_size=20), max_size=30))
+def test_text_shown_is_the_concatenation_of_its_deltas(texts: list[str]) -> None:
+    deltas = [("message:delta", {"id": "m", "text": text}) for text in texts]
+
+    state, _ = fold(ThreadState(), events([message("m", streaming=True), *deltas]))
+
+    assert state.messages["m"]["content"] == "".join(texts)
+
+
+def test_window_keeps_the_newest_messages_in_order() -> None:
+    history = events([message(f"m{n}") for n in range(MESSAGE_WINDOW + 7)])
+
+    state, _ = fold(ThreadState(), history)
+
+    assert list(state.messages) == [f"m{n}" for n in range(7, MESSAGE_WINDOW + 7)]
+    assert state.truncated
+
+
+def test_touched_names_what_was_written_and_removed() -> None:
+    pairs = [message("a"), message("b"), ("message:delete", {"id": "a"})]
+
+    _, touched = fold(ThreadState(), events(pairs))
+
+    assert (touched.written, touched.deleted) == ({"b"}, {"a"})
+
+
+def test_digest_counts_bytes_of_utf8() -> None:
+    text = "Grüße 漢"
+
+    assert digest(text) == (len(text.encode()), hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def test_a_deleted_message_does_not_come_back_with_a_late_delta() -> None:
+    history: list[Event] = events(
+        [message("a"), ("message:delete", {"id": "a"}), ("message:delta", {"id": "a", "text": "x"})]
+    )
+
+    state, _ = fold(ThreadState(), history)
+
+    assert "a" not in state.messages
