@@ -241,6 +241,10 @@ class Settings(BaseSettings):
         (),
         "Addresses or networks of proxies whose `X-Forwarded-*` headers are believed; `*` is any.",
     )
+    tls_certificate: Path | None = _setting(
+        "Server", None, "File with the certificate chain (PEM), to serve HTTPS without a proxy."
+    )
+    tls_key: Path | None = _setting("Server", None, "File with the certificate's key (PEM).")
     deployment_id: str = _setting(
         "Server",
         "",
@@ -529,6 +533,13 @@ def contradictions(settings: Settings) -> list[str]:
         f"{name} needs redis_url: set it, or remove {name}."
         for name in ("redis_cluster", "redis_sentinel_hosts")
         if getattr(settings, name) and settings.redis_url is None
+    ]
+    if settings.tls_key and not settings.tls_certificate:
+        problems.append("tls_key needs tls_certificate: set it, or remove tls_key.")
+    problems += [
+        f"{name} names no file ({path}): correct the path, or remove {name}."
+        for name in ("tls_certificate", "tls_key")
+        if (path := getattr(settings, name)) is not None and not path.is_file()
     ]
     if settings.outbox_high_bytes >= settings.outbox_limit_bytes:
         problems.append("outbox_high_bytes must be below outbox_limit_bytes: lower the first.")

@@ -1,0 +1,1 @@
+"""How the world reaches a node: sockets and HTTP."""
