@@ -16,7 +16,9 @@ import structlog
 from parlour.backends.memory.bus import MemoryBus
 from parlour.backends.memory.log import MemoryLog
 from parlour.backends.sql import SqlStore, open_sql
+from parlour.backends.window import WindowLimits
 from parlour.config import Settings
+from parlour.core.streams import NewEvent, Position
 from parlour.core.thread import ThreadState
 from parlour.core.users import User
 from parlour.errors import CommandError, NotFound, ParlourError, TooLarge
@@ -26,8 +28,10 @@ from parlour.ports import (
     Clock,
     EventLog,
     FileStore,
+    HotLog,
     Leases,
     SessionStore,
+    ThreadRecord,
     ThreadStore,
     UserStore,
 )
@@ -45,6 +49,7 @@ from parlour.server.delivery import Delivery
 from parlour.server.feeds import Feeds
 from parlour.server.gateway import Gateway
 from parlour.server.hub import Hub
+from parlour.server.listing import Listing
 from parlour.server.permissions import Permissions
 from parlour.server.projector import Projector
 from parlour.server.recovery import Recovery
@@ -52,6 +57,7 @@ from parlour.server.router import Router
 from parlour.server.runs import Runs
 from parlour.server.streams import NewData, Streams
 from parlour.server.sweeper import Sweeper
+from parlour.server.synchroniser import Synchroniser
 from parlour.server.tasks import Tasks
 from parlour.telemetry import Metrics
 from parlour.wire.socketio import encode_event
@@ -71,11 +77,14 @@ RECONNECT_SPREAD_MS = 3000
 """A shutdown spreads its clients' reconnects over this time."""
 
 
+Leave = Callable[[Callable[[str, Position], Awaitable[bool]]], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class Backends:
     """The stores of one node."""
 
-    log: EventLog
+    hot: EventLog
     archive: Archive
     bus: Bus
     leases: Leases
@@ -83,7 +92,10 @@ class Backends:
     users: UserStore
     threads: ThreadStore
     files: FileStore
-    writes_through: bool
+    behind: HotLog | None = None
+    """The hot log, where the archive is written behind it by the synchroniser."""
+    leave: Leave | None = None
+    """Seals what an embedded hot log held, at the end of the process."""
 
 
 class Node:
@@ -99,8 +111,8 @@ class Node:
         self.version = metadata.version("parlour")
         self.deployment_id = settings.deployment_id or self.version
         self.draining = False
-        self.log = backends.log
         self.archive = backends.archive
+        self._leave_hot = backends.leave
         self.bus = backends.bus
         self.leases = backends.leases
         self.sessions = backends.sessions
@@ -115,7 +127,15 @@ class Node:
         self.accounts = Accounts(self.users, settings, clock, app)
         self.permissions = Permissions(self.threads, clock)
         self.projector = Projector(self.archive, window, self._list_changed)
-        self.streams = Streams(self.log, clock, self.projector.touched)
+        self.listing = Listing(self.threads, self._listed_record)
+        self.synchroniser = self._make_synchroniser(backends.behind)
+        settles = self.synchroniser is not None and settings.durability == "stored"
+        self.log = ArchivedLog(
+            backends.hot,
+            self.archive,
+            self.synchroniser.settle if self.synchroniser is not None and settles else None,
+        )
+        self.streams = Streams(self.log, clock, self._touched)
         self.feeds = Feeds(self.log, self.archive, Delivery(self.hub), window)
         self.recovery = Recovery(self.log, self.feeds, self.hub, self.permissions)
         self.calls = Calls(self.hub, new_id)
@@ -130,6 +150,28 @@ class Node:
         self.sweeper = Sweeper(self)
         self._listed: dict[str, dict[str, Any]] = {}
         self._observe()
+
+    def _make_synchroniser(self, behind: HotLog | None) -> Synchroniser | None:
+        if behind is None:
+            return None
+        return Synchroniser(
+            behind,
+            self.archive,
+            self.leases,
+            self.id,
+            self.metrics,
+            interval=self.settings.session_sync_interval_seconds,
+            pressure=self.settings.max_unsynced_events // 10,
+            synced=self.projector.behind,
+        )
+
+    def _touched(self, stream: str, events: Sequence[NewEvent]) -> None:
+        """This node appended: whoever derives something from streams hears of it."""
+        if self.synchroniser is None:
+            self.projector.touched(stream, events)
+        else:
+            self.synchroniser.touched(stream, events)
+            self.listing.touched(stream, events)
 
     # -- who asks --------------------------------------------------------------------------------
 
@@ -212,7 +254,8 @@ class Node:
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> None:
-        """Tell a conversation (recorded), a user (recorded) or a session (a signal) something from outside any handler."""
+        """Tell a conversation (recorded), a user (recorded) or a session (a signal) something from
+        outside any handler."""
         if thread_id is not None:
             await self.streams.append(f"thread:{thread_id}", *events)
         if user_id is not None:
@@ -236,8 +279,10 @@ class Node:
     async def _list_changed(self, stream: str, state: ThreadState) -> None:
         """A conversation's projection moved: its owner's lists follow."""
         thread = await self.threads.thread(stream.partition(":")[2])
-        if thread is None or state.title is None:
-            return
+        if thread is not None and state.title is not None:
+            await self._listed_record(thread, running=bool(state.runs))
+
+    async def _listed_record(self, thread: ThreadRecord, running: bool = False) -> None:
         listed = {
             "id": thread.id,
             "title": thread.title,
@@ -245,7 +290,7 @@ class Node:
             "tags": thread.tags,
             "created_at": thread.created_at,
             "updated_at": thread.updated_at,
-            "running": bool(state.runs),
+            "running": running,
         }
         if self._listed.get(thread.id) != listed:
             self._listed[thread.id] = listed
@@ -285,6 +330,10 @@ class Node:
         await self.bus.subscribe(f"node:{self.id}", self._controlled)
         await self._repair()
         self.tasks.spawn(self.projector.run(), "projector")
+        if self.synchroniser is not None:
+            self.tasks.spawn(self.listing.run(), "listing")
+            self.tasks.spawn(self.synchroniser.run(), "synchroniser")
+            self.tasks.spawn(self.synchroniser.run_settling(), "settling")
         self.tasks.spawn(self.sweeper.run(), "sweeper")
         await self.app.startup(self)
         log.info(
@@ -322,7 +371,13 @@ class Node:
 
     async def _flush(self) -> None:
         await self.activity.flush()
+        if self.synchroniser is not None:
+            await self.listing.flush()
+            await self.synchroniser.flush()
         await self.projector.flush()
+        if self._leave_hot is not None:
+            # The only process of these streams ends: nothing can be beyond what the archive holds.
+            await self._leave_hot(self.archive.seal)
 
     async def _phase(self, name: str, work: Awaitable[object], seconds: float) -> None:
         try:
@@ -415,6 +470,16 @@ async def _open_backends(
     return await _open_embedded(settings, clock, stack, store)
 
 
+def window_limits(settings: Settings) -> WindowLimits:
+    """The hot window's bounds."""
+    return WindowLimits(
+        messages=settings.max_messages_per_session,
+        unsynced_events=settings.max_unsynced_events,
+        unsynced_bytes=settings.max_unsynced_bytes,
+        expiry_ms=settings.session_expiry_seconds * 1000,
+    )
+
+
 async def _open_embedded(
     settings: Settings, clock: Clock, stack: AsyncExitStack, store: SqlStore
 ) -> Backends:
@@ -424,12 +489,15 @@ async def _open_embedded(
         clock=clock,
         origin=store.archive.origin(writes_through=stored),
         journal=store.archive if stored else None,
+        limits=window_limits(settings),
     )
     stack.push_async_callback(hot.close)
     bus = MemoryBus()
     stack.push_async_callback(bus.close)
     return Backends(
-        log=ArchivedLog(hot, store.archive),
+        hot=hot,
+        behind=None if stored else hot,
+        leave=None if stored else hot.leave,
         archive=store.archive,
         bus=bus,
         leases=store.leases,
@@ -437,5 +505,4 @@ async def _open_embedded(
         users=store.users,
         threads=store.threads,
         files=store.files,
-        writes_through=stored,
     )

@@ -50,7 +50,12 @@ class Projector:
 
     def touched(self, stream: str, events: Sequence[NewEvent]) -> None:
         """A stream was appended to. Text deltas alone wait for the end of their message."""
-        if stream.startswith("thread:") and any(event.type != DELTA for event in events):
+        if any(event.type != DELTA for event in events):
+            self.behind(stream)
+
+    def behind(self, stream: str) -> None:
+        """The archive holds more of a stream than its projection."""
+        if stream.startswith("thread:"):
             self._dirty[stream] = None
             self._wake.set()
 

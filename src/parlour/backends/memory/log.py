@@ -164,6 +164,13 @@ class MemoryLog:
             held.leaving.set()
             held.leaving = None
 
+    async def leave(self, seal: Callable[[str, Position], Awaitable[bool]]) -> None:
+        """The process ends: seal every wholly synchronised stream, so that its next opening keeps
+        the epoch. Nothing may be appended any more."""
+        for name, held in list(self._streams.items()):
+            if held.synced >= held.head:
+                await seal(name, held.position)
+
     async def touch(self, stream: str) -> None:
         held = self._streams.get(stream)
         if held is not None:

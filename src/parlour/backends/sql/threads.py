@@ -120,6 +120,12 @@ def _update(connection: Connection, thread_id: str, columns: dict[str, Any]) -> 
     return found
 
 
+def _is_listed() -> Any:
+    """A person wrote there: by the stored messages, or by the title that the first message gave
+    where the messages are archived later."""
+    return or_(table.c.person_count > 0, table.c.title.is_not(None))
+
+
 def _page(
     connection: Connection,
     user_id: str,
@@ -129,7 +135,7 @@ def _page(
 ) -> tuple[list[ThreadRecord], str | None]:
     query = (
         _select()
-        .where(table.c.user_id == user_id, table.c.person_count > 0)
+        .where(table.c.user_id == user_id, _is_listed())
         .order_by(table.c.updated_at.desc(), table.c.id.desc())
         .limit(limit + 1)
     )

@@ -24,7 +24,8 @@ TITLE_LENGTH = 60
 
 @routes.command("message:send", MessageSend)
 async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, Any]:
-    """Store a person's message and activate the app. The same `command_id` again gives the same answer and does nothing.
+    """Store a person's message and activate the app. The same `command_id` again gives the same
+    answer and does nothing.
 
     While the app waits for a text answer in this conversation, the message is that answer.
     """
@@ -43,7 +44,11 @@ async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, An
         events.append(("chat:title", {"title": title_of(payload.content), "auto": True}))
     appended = await append_once(node, caller, stream, payload.command_id, message, *events)
     stored: dict[str, Any] = orjson.loads(appended.receipt) if appended.duplicate else message
-    answer: dict[str, Any] = {"message": stored, "position": appended.position.to_wire(), "run_id": None}
+    answer: dict[str, Any] = {
+        "message": stored,
+        "position": appended.position.to_wire(),
+        "run_id": None,
+    }
     asked = stored.get("data", {}).get("answers")
     if asked is not None and await _answers(node, caller, asked, payload):
         return {**answer, "answers": asked}
