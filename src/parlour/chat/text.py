@@ -44,10 +44,10 @@ def readable(value: Any) -> tuple[str, str | None]:
     if value is None:
         return "", None
     if isinstance(value, str):
-        return bound(clean(value)), None
+        return clean(value), None
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>", None
-    return bound(clean(as_json(value))), "json"
+    return clean(as_json(value)), "json"
 
 
 def fenced(code: str, language: str) -> str:
