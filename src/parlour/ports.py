@@ -519,8 +519,9 @@ class ThreadStore(Protocol):
     async def threads(
         self, user_id: str, *, cursor: str | None, limit: int, search: str | None = None
     ) -> tuple[Sequence[ThreadRecord], str | None]:
-        """A user's threads that hold a message of a person, newest activity first, by an opaque keyset cursor that never
-        repeats one. `search` matches title and message text. Raises `InvalidPayload` for a cursor not of ours."""
+        """A user's threads that hold a message of a person, newest activity first, by an opaque
+        keyset cursor that never repeats one. `search` matches title and message text. Raises
+        `InvalidPayload` for a cursor not of ours."""
         ...
 
     async def delete_thread(self, thread_id: str) -> None:

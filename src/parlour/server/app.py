@@ -20,7 +20,7 @@ class Application(Protocol):
     description: str
 
     def handles(self, handler: str) -> bool:
-        """Whether the author registered `on_chat_start`, `on_message`, `on_chat_resume`, `on_chat_end`, `on_stop`, … ."""
+        """Whether the author registered this callback (`on_chat_start`, `on_message`, …)."""
         ...
 
     async def startup(self, node: Node) -> None: ...
@@ -59,7 +59,8 @@ class Application(Protocol):
     async def logout(self, user: User) -> None: ...
 
     async def authenticate_password(self, login: str, password: str) -> User | None:
-        """The app's own check; only called where `handles("password_auth_callback")`. The id that it gives is stable."""
+        """The app's own check; only called where `handles("password_auth_callback")`. The id that it
+        gives is stable."""
         ...
 
     async def authenticate_headers(self, headers: Mapping[str, str]) -> User | None:

@@ -70,8 +70,8 @@ class Endpoint(Protocol):
     """What a transport calls. One endpoint serves all links of a node."""
 
     async def connect(self, link: Link, namespace: str, auth: Any) -> Mapping[str, Any]:
-        """Decide on a CONNECT packet; `auth` is its payload (any JSON value or None). The mapping travels in the CONNECT
-        answer beside `sid`. Raises `ConnectionRefused`. Cancelled when the transport closes meanwhile. Events that
+        """Decide on a CONNECT packet; `auth` is its payload (any JSON value or None). The mapping
+        travels in the CONNECT answer beside `sid`. Raises `ConnectionRefused`. Cancelled when the transport closes meanwhile. Events that
         the endpoint sends from here leave after the answer."""
         ...
 
