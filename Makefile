@@ -1,0 +1,108 @@
+# Needs python3 (3.11 or newer), Node.js (20 or newer) and make; everything else is installed below
+# this folder. Stamps keep repeated runs quick.
+
+PYTHON ?= python3
+PORT ?= 8000
+DATA ?= data
+HOST ?= 127.0.0.1
+ROUNDS ?= 200
+SEED ?= 1
+
+VENV := .venv
+BIN := $(VENV)/bin
+PAGE := src/parlour/transports/http/static/index.html
+PAGE_SOURCES := $(shell find sdk/src web/src web/public web/index.html web/*.ts web/*.js \
+	-type f 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-python test-web check format bench bench-fanout fault build \
+	screenshots docs constraints clean system
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.installed $(PAGE) ## Serve the demo (PORT=8000 HOST=127.0.0.1 DATA=data)
+	@$(BIN)/parlour demo --host $(HOST) --port $(PORT) --data $(DATA)
+
+test: system test-web test-python ## Install what is missing and run every test
+
+test-web: node_modules/.installed
+	npm test
+
+test-python: $(VENV)/.dev $(PAGE) tests/interop/node_modules/.installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev node_modules/.installed ## Format, lint, types and import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	npm run check
+
+format: $(VENV)/.dev node_modules/.installed ## Format the sources
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	npm run format
+
+bench: $(VENV)/.dev tests/interop/node_modules/.installed ## Measure connections (JSON=file)
+	$(BIN)/python -m benchmarks.connections $(if $(JSON),--json $(JSON))
+
+bench-fanout: $(VENV)/.dev tests/interop/node_modules/.installed ## Measure fan-out (JSON=file)
+	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))
+
+fault: $(VENV)/.dev ## Break things while a conversation streams (ROUNDS=200 SEED=1)
+	$(BIN)/python -m tests.fault --rounds $(ROUNDS) --seed $(SEED)
+
+build: $(VENV)/.dev $(PAGE) ## Build the page and the wheel (into dist/)
+	rm -rf dist
+	$(BIN)/python -m pip wheel . --no-deps --wheel-dir dist
+
+screenshots: $(VENV)/.installed $(PAGE) ## Take the pictures of every page (docs/images)
+	BIN=$(BIN) scripts/screenshots.sh docs/images
+
+docs: $(VENV)/.installed ## Generate the pages that are made from the code
+	$(BIN)/python -m parlour.config > docs/settings.md
+
+constraints: $(VENV)/.dev ## Note the installed versions in constraints.txt
+	$(BIN)/python scripts/constraints.py > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## Remove everything that was installed or built (not the data)
+	rm -rf $(VENV) node_modules sdk/node_modules web/node_modules tests/interop/node_modules
+	rm -rf sdk/dist dist build $(dir $(PAGE))
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Browsers and database servers for the tests: installed where that is possible, named otherwise.
+system:
+	@scripts/install-servers.sh
+
+# -- what is installed ------------------------------------------------------------------------------
+
+$(VENV)/bin/pip:
+	@scripts/check-tools.sh $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+node_modules/.installed: package.json package-lock.json sdk/package.json web/package.json
+	@scripts/check-tools.sh $(PYTHON)
+	npm ci
+	@touch $@
+
+tests/interop/node_modules/.installed: $(wildcard tests/interop/package.json \
+		tests/interop/package-lock.json)
+	@mkdir -p $(dir $@)
+	if [ -f tests/interop/package.json ]; then cd tests/interop && npm ci; fi
+	@mkdir -p $(dir $@) && touch $@
+
+$(PAGE): node_modules/.installed $(PAGE_SOURCES)
+	npm run build
+	@touch $@
