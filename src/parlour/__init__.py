@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from parlour.chat.message import Message as Message
     from parlour.chat.profiles import ChatProfile as ChatProfile
     from parlour.chat.profiles import Starter as Starter
+    from parlour.chat.push import push as push
     from parlour.chat.session import HTTPSession as HTTPSession
     from parlour.chat.session import WebsocketSession as WebsocketSession
     from parlour.chat.step import Step as Step
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from parlour.config import Settings as Settings
     from parlour.config import load_settings as load_settings
     from parlour.errors import ParlourError as ParlourError
+    from parlour.transports.asgi import create_app as create_app
     from parlour.transports.asgi import mount as mount
 
 _HOMES = {
@@ -114,6 +116,7 @@ _HOMES = {
     "chat.loading": ("AppLoadError", "load_app"),
     "chat.message": ("ErrorMessage", "Message"),
     "chat.profiles": ("ChatProfile", "Starter"),
+    "chat.push": ("push",),
     "chat.session": ("HTTPSession", "WebsocketSession"),
     "chat.step": ("Step", "step"),
     "chat.threads": ("make_async", "run_sync", "sleep"),
@@ -121,7 +124,7 @@ _HOMES = {
     "chat.user_session": ("user_session",),
     "config": ("Settings", "load_settings"),
     "errors": ("ParlourError",),
-    "transports.asgi": ("mount",),
+    "transports.asgi": ("create_app", "mount"),
 }
 
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -45,6 +45,7 @@ class ChatApp:
     ) -> None:
         self.name = registry.name or name
         self.description = registry.description or description
+        self._registry = registry
         self._callbacks: Mapping[str, Callback] = registry.callbacks
         self._actions: Mapping[str, Callback] = registry.actions
         self._node: Node | None = None
@@ -77,7 +78,7 @@ class ChatApp:
                     "yet: use password_auth_callback, or header_auth_callback behind a proxy"
                 ]
             )
-        self._node = node
+        self._node = self._registry.node = node
         self._executor = ThreadPoolExecutor(HANDLER_THREADS, thread_name_prefix="parlour-handler")
         try:
             await self._call("on_app_startup")
@@ -92,6 +93,8 @@ class ChatApp:
             self._release()
 
     def _release(self) -> None:
+        if self._registry.node is self._node:
+            self._registry.node = None
         executor, self._executor = self._executor, None
         if executor is not None:
             # A handler that hangs in a thread must not hold up the rest of the shutdown.

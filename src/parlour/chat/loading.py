@@ -56,6 +56,7 @@ def _load_file(path: Path) -> ChatApp:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     with registering(Registry()) as registry:
+        setattr(module, MODULE_REGISTRY, registry)
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:

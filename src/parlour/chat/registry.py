@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from parlour.server.node import Node
 
 MODULE_REGISTRY: Final = "__parlour_registry__"
 """The module variable that holds the callbacks of a module that was imported in the ordinary
@@ -36,12 +39,16 @@ class Callback:
 
 @dataclass(slots=True)
 class Registry:
-    """The callbacks of one app: by name, and those of action buttons by the action's name."""
+    """The callbacks of one app: by name, and those of action buttons by the action's name.
+
+    `node` is the one that runs the app, while it runs.
+    """
 
     callbacks: dict[str, Callback] = field(default_factory=dict)
     actions: dict[str, Callback] = field(default_factory=dict)
     name: str | None = None
     description: str | None = None
+    node: Node | None = None
 
     def __bool__(self) -> bool:
         return bool(self.callbacks or self.actions)
