@@ -9,11 +9,9 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from parlour.errors import PayloadTooLarge
-from parlour.server.endpoint import Handshake
-from parlour.transports.socketio import refusal
+from parlour.transports.socketio.admission import check_websocket
 from parlour.transports.socketio.connection import EngineConnection
-from parlour.transports.socketio.handshake import Scope, origin_allowed, read_scope
-from parlour.transports.socketio.refusal import Refusal, check_query
+from parlour.transports.socketio.handshake import Scope, read_scope
 from parlour.wire.packets import Encoded
 from parlour.wire.websocket import NORMAL, TOO_BIG
 
@@ -142,8 +140,8 @@ async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, 
     refused = check_websocket(server, handshake)
     if refused is not None:
         server.counters.refused += 1
-        # ASGI turns this into a 403. There is an extension for other answers, but uvicorn logs its use
-        # as an error of the application, once per refused request.
+        # ASGI turns this into a 403. There is an extension for other answers, but uvicorn logs its
+        # use as an error of the application, once per refused request.
         return await send({"type": "websocket.close"})
     sid = handshake.query.get("sid")
     carrier = AsgiWebSocket(receive, send)
@@ -156,17 +154,3 @@ async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, 
         # clients.
         return await send({"type": "websocket.close", "code": NORMAL})
     await carrier.run(connection)
-
-
-def check_websocket(server: EngineServer, handshake: Handshake) -> Refusal | None:
-    """Whether the request may become a WebSocket."""
-    if not origin_allowed(server.settings.allowed_origins, handshake.headers):
-        return refusal.FORBIDDEN
-    if not server.settings.websocket:
-        return refusal.UNKNOWN_TRANSPORT
-    refused = check_query(handshake.query, "websocket")
-    if refused is not None:
-        return refused
-    if server.full() and "sid" not in handshake.query:
-        return refusal.UNAVAILABLE
-    return None

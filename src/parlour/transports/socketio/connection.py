@@ -176,10 +176,16 @@ class EngineConnection:
         self._perform(self.engine.receive(packet, self.server.now()))
 
     def broken(self, error: ProtocolError) -> None:
-        """The peer does not speak the protocol."""
+        """The peer does not speak the protocol: close at once."""
+        self.over(error)
+        self._carrier.abort()
+
+    def over(self, error: ProtocolError) -> None:
+        """The same where the carrier closes itself."""
         log.info("closing %s: %s", self.engine.sid, error.message)
         self.server.counters.protocol_errors += 1
-        self.abort("parse error")
+        self._end("parse error")
+        self.server.forget(self)
 
     # upgrade
 

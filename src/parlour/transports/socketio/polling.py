@@ -158,9 +158,9 @@ class _Exchange:
     async def _wait(self, connection: EngineConnection, carrier: PollingCarrier) -> bool:
         """Wait until the poll is to be answered. False when the client hung up.
 
-        A poll that was there before a WebSocket offered itself is released by the probe at once. One
-        that comes later is held for a moment: what completes the upgrade may be right behind it, and
-        then the poll is void."""
+        A poll that was there before a WebSocket offered itself is released by the probe at once.
+        One that comes later is held for a moment: what completes the upgrade may be right behind
+        it, and then the poll is void."""
         before = connection.engine.state
         idle = before is not State.UPGRADING and not connection.closed and not connection.buffered
         if idle and not await carrier.wait(self._receive, None):

@@ -31,6 +31,7 @@ BAD_REQUEST: Final = Refusal(400, 3, "Bad request")
 FORBIDDEN: Final = Refusal(403, 4, "Forbidden")
 UNSUPPORTED_PROTOCOL: Final = Refusal(400, 5, "Unsupported protocol version")
 TOO_LARGE: Final = Refusal(413, 3, "Payload too large")
+UPGRADE_REQUIRED: Final = Refusal(426, 3, "WebSocket version 13 is required")
 UNAVAILABLE: Final = Refusal(503, 3, "Server unavailable, try again")
 
 

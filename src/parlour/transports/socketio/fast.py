@@ -1,0 +1,359 @@
+"""The fast WebSocket: an `asyncio.Protocol` that uvicorn hands an upgraded connection to.
+
+uvicorn keeps the port, TLS, HTTP and the lifetime; its `ws=` setting takes a class like this one.
+Nothing here is a task, a queue or an await: what comes is parsed and handled in the callback that
+brings it, what goes is one `transport.write` per connection, of frames that were made once per
+broadcast. uvloop joins the writes of one loop turn into one system call per socket.
+
+The bound is the transport's own buffer: past its high-water mark it says `pause_writing`, and
+packets wait in the connection's outbox until `resume_writing`. uvicorn's constructor signature is a
+convention, not an interface; `tests/interop/test_uvicorn_contract.py` holds it still."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import hashlib
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from urllib.parse import unquote
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from parlour.server.endpoint import Handshake
+from parlour.transports.socketio import refusal
+from parlour.transports.socketio.admission import check_websocket
+from parlour.transports.socketio.connection import EngineConnection
+from parlour.transports.socketio.handshake import Cookies, Headers, Query
+from parlour.transports.socketio.proxies import TrustedProxies
+from parlour.transports.socketio.refusal import Refusal
+from parlour.wire.packets import Encoded
+from parlour.wire.websocket import (
+    NO_CODE,
+    NORMAL,
+    PONG,
+    TOO_BIG,
+    Close,
+    Ping,
+    Pong,
+    Receiver,
+    WebSocketError,
+    frame,
+    frame_close,
+    frame_encoded,
+)
+
+if TYPE_CHECKING:
+    from parlour.transports.socketio.server import EngineServer
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_DRAIN_SECONDS: Final = 1.0
+"""How long a client that sends too much is listened to, so that it reads why it is closed: closing
+with unread data would reset the connection and lose the close frame."""
+
+
+def fast_protocol(*servers: EngineServer) -> Any:
+    """What uvicorn's `ws=` setting takes: upgrades on a server's path are served here, all others
+    by uvicorn's own protocol, so that other WebSocket routes of the application go on working."""
+    trusted: dict[int, TrustedProxies] = {}
+
+    def build(config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> FastWebSocket:
+        key = id(config)
+        if key not in trusted:
+            hosts = (config.forwarded_allow_ips or "127.0.0.1") if config.proxy_headers else ()
+            trusted[key] = TrustedProxies(hosts)
+        return FastWebSocket(servers, trusted[key], config, server_state, app_state)
+
+    return build
+
+
+class FastWebSocket(asyncio.Protocol):
+    """One WebSocket connection: the carrier and the asyncio protocol in one object."""
+
+    __slots__ = (
+        "_connection",
+        "_finishing",
+        "_paused",
+        "_receiver",
+        "_said_goodbye",
+        "_setup",
+        "_siblings",
+        "_transport",
+    )
+
+    name: ClassVar[str] = "websocket"
+
+    def __init__(
+        self,
+        servers: tuple[EngineServer, ...],
+        trusted: TrustedProxies,
+        config: Any,
+        server_state: Any,
+        app_state: Any,
+    ) -> None:
+        self._setup: _Setup | None = _Setup(servers, trusted, config, server_state, app_state)
+        self._siblings: set[Any] = server_state.connections
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]
+        self._connection: EngineConnection | None = None
+        self._receiver: Receiver | None = None
+        self._paused = False
+        self._finishing = False
+        self._said_goodbye = False
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._siblings.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            self._begin(data)
+            return
+        if self._said_goodbye and receiver.closed:
+            return
+        connection = self._connection
+        assert connection is not None
+        try:
+            for message in receiver.receive(data):
+                if isinstance(message, str | bytes):
+                    if connection.carrier is self:
+                        connection.receive(message)
+                    else:
+                        connection.receive_on_candidate(message)
+                else:
+                    self._control(message)
+        except WebSocketError as error:
+            self._fail(connection, error)
+
+    def eof_received(self) -> None:
+        """Let the transport close."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._siblings.discard(self)
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.carrier is self:
+            connection.lost()
+        else:
+            connection.candidate_lost(self)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._connection is not None:
+            self._drain(self._connection)
+
+    def shutdown(self) -> None:
+        """uvicorn is going away."""
+        if self._connection is None:
+            self._transport.close()
+        elif self._connection.carrier is self:
+            self._connection.close("server shutting down")
+        else:
+            self.abort()
+
+    # the connection's side
+
+    def write(self, encoded: Encoded) -> bool:
+        if self._paused:
+            return False
+        self._transport.write(encoded.framed or frame_encoded(encoded))
+        return True
+
+    def wake(self) -> None:
+        if not self._paused and self._connection is not None:
+            self._drain(self._connection)
+
+    def finish(self) -> None:
+        self._finishing = True
+        self.wake()
+
+    def abort(self) -> None:
+        if self._transport.get_write_buffer_size():
+            # The peer does not read: a goodbye would wait behind what it does not take.
+            self._transport.abort()
+            return
+        self._goodbye(NORMAL)
+        self._transport.close()
+
+    def write_aside(self, encoded: Encoded) -> None:
+        self._transport.write(frame_encoded(encoded))
+
+    # inside
+
+    def _drain(self, connection: EngineConnection) -> None:
+        while not self._paused and connection.carrier is self and (packets := connection.take()):
+            self._transport.write(b"".join(map(frame_encoded, packets)))
+        if self._finishing and not self._paused:
+            self._goodbye(NORMAL)
+
+    def _goodbye(self, code: int) -> None:
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            self._transport.write(frame_close(code))
+
+    def _control(self, message: Ping | Pong | Close) -> None:
+        if isinstance(message, Ping):
+            # Past the mark the answer is left out: a flood of pings must not fill the buffer.
+            if not self._paused and not self._said_goodbye:
+                self._transport.write(frame(PONG, message.payload))
+        elif isinstance(message, Close):
+            self._goodbye(NORMAL if message.code == NO_CODE else message.code)
+            self._close_transport()
+
+    def _fail(self, connection: EngineConnection, error: WebSocketError) -> None:
+        assert self._receiver is not None
+        self._receiver.closed = True
+        self._goodbye(error.close_code)
+        if connection.carrier is self:
+            connection.over(error)
+        else:
+            connection.candidate_lost(self)
+        if error.close_code == TOO_BIG:
+            asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._transport.close)
+        else:
+            self._close_transport()
+
+    def _close_transport(self) -> None:
+        """Close when what was written is out, by force after a while."""
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            loop = asyncio.get_running_loop()
+            loop.call_later(_DRAIN_SECONDS, self._transport.abort)
+
+    # the request
+
+    def _begin(self, data: bytes) -> None:
+        setup = self._setup
+        if setup is None:
+            return
+        self._setup = None
+        request = _Request(data)
+        server = setup.find(request.path)
+        if server is None:
+            self._hand_over(setup, data)
+            return
+        handshake = setup.handshake(request, self._transport)
+        refused = request.check() or check_websocket(server, handshake)
+        if refused is not None:
+            server.counters.refused += 1
+            self._refuse(refused)
+            return
+        self._accept(server, handshake, request)
+
+    def _accept(self, server: EngineServer, handshake: Handshake, request: _Request) -> None:
+        self._transport.write(request.accept())
+        self._transport.set_write_buffer_limits(server.settings.outbox.high_water)
+        self._receiver = Receiver(server.settings.limits.max_payload)
+        sid = handshake.query.get("sid")
+        if sid is None:
+            self._connection = server.open(handshake, self)
+            return
+        connection = server.connections.get(sid)
+        if connection is None or not connection.offer(self):
+            self._receiver.closed = True
+            self._goodbye(NORMAL)
+            self._close_transport()
+            return
+        self._connection = connection
+
+    def _refuse(self, refused: Refusal) -> None:
+        self._transport.write(
+            b"HTTP/1.1 %d Refused\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%s" % (refused.status, len(refused.body), refused.body)
+        )
+        self._close_transport()
+
+    def _hand_over(self, setup: _Setup, data: bytes) -> None:
+        """Another route's WebSocket: uvicorn's own protocol takes the connection."""
+        self._siblings.discard(self)
+        other = WebSocketsSansIOProtocol(setup.config, setup.server_state, setup.app_state)
+        other.connection_made(self._transport)
+        other.data_received(data)
+        # uvicorn sets this object as the protocol right after this callback; before any more data
+        # can come, the other one takes its place.
+        asyncio.get_running_loop().call_soon(self._transport.set_protocol, other)
+
+
+class _Setup:
+    """What is needed until the request is read; an open connection does not keep it."""
+
+    __slots__ = ("app_state", "config", "server_state", "servers", "trusted")
+
+    def __init__(
+        self,
+        servers: tuple[EngineServer, ...],
+        trusted: TrustedProxies,
+        config: Any,
+        server_state: Any,
+        app_state: Any,
+    ) -> None:
+        self.servers = servers
+        self.trusted = trusted
+        self.config = config
+        self.server_state = server_state
+        self.app_state = app_state
+
+    def find(self, path: str) -> EngineServer | None:
+        for server in self.servers:
+            if server.matches(path):
+                return server
+        return None
+
+    def handshake(self, request: _Request, transport: asyncio.Transport) -> Handshake:
+        peer = transport.get_extra_info("peername")
+        host = str(peer[0]) if isinstance(peer, tuple) else ""
+        headers = Headers(request.head)
+        secure = transport.get_extra_info("sslcontext") is not None
+        client, secure = self.trusted.resolve(host, secure, request.headers)
+        return Handshake(
+            path=request.path,
+            query=Query(request.query),
+            headers=headers,
+            cookies=Cookies(request.headers.get("cookie", "").encode("latin-1")),
+            client=client,
+            secure=secure,
+        )
+
+
+class _Request:
+    """The request that asks for the upgrade, as uvicorn repeats it: whole, names in lower case."""
+
+    __slots__ = ("head", "headers", "method", "path", "query")
+
+    def __init__(self, data: bytes) -> None:
+        line, _, rest = data.partition(b"\r\n")
+        self.head = rest.removesuffix(b"\r\n\r\n")
+        method, _, target = line.partition(b" ")
+        self.method = method
+        path, _, self.query = target.rpartition(b" ")[0].partition(b"?")
+        self.path = unquote(path.decode("latin-1"))
+        self.headers: dict[str, str] = {}
+        for header in self.head.decode("latin-1").split("\r\n"):
+            name, _, value = header.partition(":")
+            self.headers.setdefault(name.lower(), value.strip())
+
+    def check(self) -> Refusal | None:
+        """RFC 6455, section 4.2.1."""
+        headers = self.headers
+        try:
+            key = binascii.a2b_base64(headers.get("sec-websocket-key", ""), strict_mode=True)
+        except ValueError:
+            return refusal.BAD_REQUEST
+        if self.method != b"GET" or len(key) != 16:
+            return refusal.BAD_REQUEST
+        if headers.get("sec-websocket-version") != "13":
+            return refusal.UPGRADE_REQUIRED
+        return None
+
+    def accept(self) -> bytes:
+        key = self.headers["sec-websocket-key"].encode("latin-1")
+        digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+        return (
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+            b"sec-websocket-accept: %s\r\n\r\n" % binascii.b2a_base64(digest, newline=False)
+        )
