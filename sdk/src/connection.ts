@@ -187,6 +187,11 @@ export class Connection {
     });
   }
 
+  /** Tell the live connection of a fresh token of the same user, so that it outlives the old one. */
+  async reauthenticate(token: string): Promise<void> {
+    await this.request('user-join', { auth: { token } });
+  }
+
   /** Try again now instead of waiting for the next attempt. */
   retryNow(): void {
     if (this.#state.get().phase !== 'offline') return;
@@ -267,7 +272,8 @@ export class Connection {
     wire.on('disconnect', () => this.#lost(unanswered('The connection was lost.')));
     wire.on('reconnect', (payload: unknown) => this.#askedToReconnect(payload));
     wire.on('events', (payload: unknown) => this.#receive(payload));
-    for (const event of ['presence', 'call', 'access:updated', 'error', 'messages:history']) {
+    wire.on('access:updated', (payload: unknown) => this.#accessChanged(payload));
+    for (const event of ['presence', 'call', 'error', 'messages:history']) {
       wire.on(event, (payload: unknown) => this.#signal(event, payload));
     }
     // The CONNECT answer carries more than the client library keeps (`sid` and `pid`).
@@ -341,6 +347,13 @@ export class Connection {
   #receive(payload: unknown): void {
     const event = readEvent(payload);
     if (event) this.#followers.get(event.stream)?.receive(event);
+  }
+
+  /** The server took this connection out of a room: its stream has to be joined again, if that is allowed. */
+  #accessChanged(payload: unknown): void {
+    const room = isRecord(payload) ? payload['room'] : undefined;
+    if (typeof room === 'string') this.#followers.get(room)?.resume();
+    this.#signal('access:updated', payload);
   }
 
   #signal(event: string, payload: unknown): void {

@@ -6,12 +6,12 @@
 import type { Answer, PendingCommand } from './commands.js';
 import type { Connection } from './connection.js';
 import { digest } from './digest.js';
-import { isRecord, type ParlourError } from './errors.js';
+import type { ParlourError } from './errors.js';
 import { newId } from './ids.js';
 import type { Action, FileRef, Message, StreamEvent, ThreadSnapshot } from './protocol.js';
 import { Store, type Readable } from './store.js';
 import type { Follower } from './streams.js';
-import { EMPTY_THREAD, fold, threadFromSnapshot, type ThreadState } from './thread.js';
+import { EMPTY_THREAD, EVENT_TYPES, fold, threadFromSnapshot, type ThreadState } from './thread.js';
 
 /** A view keeps more than a snapshot holds, so that messages do not vanish above a reader. */
 const VIEW_WINDOW = 10_000;
@@ -41,7 +41,8 @@ export interface ConversationView {
   stopping: boolean;
 }
 
-/** Pages of messages before a given one, newest page first. */
+/** A page of messages before a cursor, oldest first. The first cursor is the offset of the oldest message
+ * that is known. */
 export type History = (
   threadId: string,
   before: string | undefined,
@@ -50,7 +51,7 @@ export type History = (
 export interface ConversationOptions {
   /** Where older messages come from. */
   history?: History;
-  /** Hears events that change no state, such as `notification`. */
+  /** Hears events that change no state, such as `notification` and `settings`; live ones only. */
   onSignal?: (event: StreamEvent) => void;
   /** Runs work once per frame; events in between are folded together. Immediately by default. */
   schedule?: (work: () => void) => void;
@@ -122,7 +123,8 @@ export class Conversation {
     }
   }
 
-  /** Answer an ask. Resolves with `accepted: false` when somebody else was faster. */
+  /** Answer an ask: a text, `{action_id}` or `{files: [id]}`. Resolves with `accepted: false` when somebody
+   * else was faster. */
   answer(askId: string, answer: unknown): Promise<Answer> {
     return this.#command('ask:answer', { ask_id: askId, thread_id: this.threadId, answer });
   }
@@ -177,7 +179,8 @@ export class Conversation {
     this.#change({ olderState: 'loading' });
     try {
       const oldest = view.older[0] ?? [...view.thread.messages.values()][0];
-      const page = await history(this.threadId, this.#cursor ?? oldest?.id);
+      const first = oldest ? String(oldest.offset) : undefined;
+      const page = await history(this.threadId, this.#cursor ?? first);
       this.#prepend(page.items, page.next_cursor);
     } catch {
       this.#change({ olderState: 'failed' });
@@ -239,7 +242,7 @@ export class Conversation {
     this.#queued = [];
     for (const event of events) {
       if (event.cause) this.#seen.add(event.cause);
-      if (event.type === 'notification') this.#options.onSignal?.(event);
+      if (!EVENT_TYPES.has(event.type)) this.#options.onSignal?.(event);
     }
     const thread = fold(this.#view.get().thread, events, VIEW_WINDOW);
     const ended = events.some((event) => event.type === 'run:ended');
@@ -274,7 +277,7 @@ export class Conversation {
     const fresh = items.filter((item) => !known.has(item.id) && !thread.messages.has(item.id));
     this.#cursor = next ?? undefined;
     this.#change({
-      older: [...fresh.toSorted((a, b) => a.created_at - b.created_at), ...older],
+      older: [...fresh, ...older],
       olderState: next ? 'idle' : 'complete',
     });
   }
@@ -292,7 +295,7 @@ export class Conversation {
   #shown({ command_id }: PendingCommand, thread: ThreadState): boolean {
     if (this.#seen.has(command_id) || thread.messages.has(command_id)) return true;
     for (const message of thread.messages.values()) {
-      if (isRecord(message.data) && message.data['command_id'] === command_id) return true;
+      if (message.command_id === command_id) return true;
     }
     return false;
   }

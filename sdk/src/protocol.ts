@@ -66,6 +66,8 @@ export interface Message {
   offset: number;
   parent_id?: string | null;
   reply_to_id?: string | null;
+  /** The command that sent it. */
+  command_id?: string;
   run_id?: string | null;
   streaming?: boolean;
   actions?: Action[];
@@ -145,12 +147,13 @@ export interface ThreadSnapshot {
   truncated?: boolean;
 }
 
-/** One row of the list of conversations. Times are milliseconds or RFC 3339 text. */
+/** One row of the list of conversations. */
 export interface ThreadRow {
   id: string;
   title: string | null;
   preview: string | null;
   tags: string[];
-  created_at: number | string;
-  updated_at: number | string;
+  /** Milliseconds since 1970 UTC. */
+  created_at: number;
+  updated_at: number;
 }

@@ -11,7 +11,8 @@ export interface User {
 
 export interface SignedIn {
   token: string;
-  expires_at: string | number;
+  /** Milliseconds since 1970 UTC. */
+  expires_at: number;
   user: User;
 }
 
@@ -32,21 +33,22 @@ export interface Starter {
 export interface Profile {
   name: string;
   markdown_description?: string;
+  display_name?: string;
   icon?: string | null;
   default?: boolean;
   starters?: Starter[];
 }
 
 export interface Widget {
-  type: 'select' | 'slider' | 'switch' | 'text' | 'number' | 'tags';
+  type: 'select' | 'slider' | 'switch' | 'text' | 'number';
   id: string;
   label: string;
   initial?: unknown;
   description?: string;
+  tooltip?: string;
   placeholder?: string;
-  values?: string[];
-  items?: Record<string, string>;
-  options?: ({ value: string; label: string } | string)[];
+  /** The choices of a select. */
+  items?: { label: string; value: string }[];
   min?: number;
   max?: number;
   step?: number;
@@ -107,6 +109,16 @@ export class Api {
     return this.#send('POST', '/api/auth/sign-up', { name, password, ...(email ? { email } : {}) });
   }
 
+  /** A user of one's own without an account, where the server allows it. */
+  signInAnonymously(): Promise<SignedIn> {
+    return this.#send('POST', '/api/auth/anonymous', {});
+  }
+
+  /** By what a proxy in front of the server says of the caller. */
+  signInByHeaders(): Promise<SignedIn> {
+    return this.#send('POST', '/api/auth/header', {});
+  }
+
   async signOut(): Promise<void> {
     await this.#send('POST', '/api/auth/sign-out', {});
   }
@@ -116,9 +128,7 @@ export class Api {
   }
 
   me(): Promise<User> {
-    return this.#send<User | { user: User }>('GET', '/api/auth/me').then((answer) =>
-      'user' in answer ? answer.user : answer,
-    );
+    return this.#send('GET', '/api/auth/me');
   }
 
   authConfig(): Promise<AuthConfig> {

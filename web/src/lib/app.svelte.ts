@@ -14,11 +14,15 @@ import {
 } from '@parlour/sdk';
 import { toast } from 'svelte-sonner';
 
+import { newThread } from './new-thread.svelte';
 import { router } from './router.svelte';
 import { ThreadList } from './threads.svelte';
 
 const SESSION_KEY = 'parlour.session';
 const DRAFT_KEY = 'parlour.draft:';
+const EXPIRY_KEY = 'parlour.expires';
+/** `setTimeout` holds 31 bits. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** `starting`: asking who we are. `unreachable`: the server did not answer the first question. */
 export type Gate = 'starting' | 'unreachable' | 'signed-out' | 'signed-in';
@@ -36,6 +40,7 @@ class App {
   notice = $state<string | null>(null);
   readonly api = new Api();
   #returnTo = '/';
+  #renewal: ReturnType<typeof setTimeout> | undefined;
 
   get name(): string {
     return this.info?.name ?? this.config?.app.name ?? 'Parlour';
@@ -45,10 +50,22 @@ class App {
     this.gate = 'starting';
     try {
       this.config = await this.api.authConfig();
-      await this.#enter(await this.api.me());
+      await this.#enter(await this.#whoAmI());
     } catch (error) {
       if (isUnauthenticated(error)) this.#leave();
       else this.gate = 'unreachable';
+    }
+  }
+
+  /** By the cookie, or by what a proxy in front says. Rejects with status 401. */
+  async #whoAmI(): Promise<User> {
+    try {
+      return await this.api.me();
+    } catch (error) {
+      if (!isUnauthenticated(error) || !this.config?.header) throw error;
+      const answer = await this.api.signInByHeaders();
+      expiry.set(answer.expires_at);
+      return answer.user;
     }
   }
 
@@ -58,6 +75,10 @@ class App {
 
   async signUp(name: string, password: string, email: string): Promise<void> {
     await this.#entered(await this.api.signUp(name, password, email || undefined));
+  }
+
+  async signInAnonymously(): Promise<void> {
+    await this.#entered(await this.api.signInAnonymously());
   }
 
   async signOut(): Promise<void> {
@@ -77,11 +98,20 @@ class App {
     if (name === this.profile) return;
     this.profile = name;
     this.#connect();
+    newThread.renew();
     router.go('/');
+    this.api.app(undefined, name).then(
+      (info) => {
+        if (this.profile === name) this.info = info;
+      },
+      // The starters of the other profile stay then; everything else works.
+      () => undefined,
+    );
   }
 
   async #entered(answer: SignedIn): Promise<void> {
     this.notice = null;
+    expiry.set(answer.expires_at);
     await this.#enter(answer.user);
   }
 
@@ -91,6 +121,7 @@ class App {
     const profiles = this.info.profiles;
     this.profile = (profiles.find((profile) => profile.default) ?? profiles[0])?.name ?? null;
     this.#connect();
+    this.#renewLater();
     this.gate = 'signed-in';
     document.title = this.name;
     if (router.route.name === 'sign-in' || router.route.name === 'sign-up') {
@@ -98,7 +129,27 @@ class App {
     }
   }
 
+  /** Get a fresh token well before the present one ends, so that nobody is signed out while they work. */
+  #renewLater(): void {
+    clearTimeout(this.#renewal);
+    const left = expiry.get() - Date.now();
+    const delay = Math.min(Math.max(left * 0.75, 10_000), LONGEST_TIMER_MS);
+    this.#renewal = setTimeout(() => void this.#renew(), delay);
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      const answer = await this.api.refresh();
+      expiry.set(answer.expires_at);
+      await this.connection?.reauthenticate(answer.token);
+    } catch {
+      // The connection tells when the token has ended; until then the next attempt may succeed.
+    }
+    this.#renewLater();
+  }
+
   #leave(): void {
+    clearTimeout(this.#renewal);
     this.#disconnect();
     this.user = null;
     this.gate = 'signed-out';
@@ -144,6 +195,24 @@ class App {
 function isUnauthenticated(error: unknown): boolean {
   return error instanceof ParlourError && error.status === 401;
 }
+
+/** When the token in the cookie ends, for the timer alone; every tab sees the newest. */
+const expiry = {
+  get(): number {
+    try {
+      return Number(localStorage.getItem(EXPIRY_KEY) ?? 0);
+    } catch {
+      return 0;
+    }
+  },
+  set(at: number): void {
+    try {
+      localStorage.setItem(EXPIRY_KEY, String(at));
+    } catch {
+      // The token is renewed sooner than needed then.
+    }
+  },
+};
 
 /** Names this tab across reloads; another tab is another session. */
 function tabSession(): string {

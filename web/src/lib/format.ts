@@ -1,5 +1,3 @@
-import { readTime } from '@parlour/sdk';
-
 const DAY = 86_400_000;
 
 export interface Group<T> {
@@ -8,13 +6,13 @@ export interface Group<T> {
 }
 
 /** Sort rows, newest first, into the headings of a list of conversations. */
-export function groupByAge<T extends { updated_at: number | string }>(
+export function groupByAge<T extends { updated_at: number }>(
   rows: readonly T[],
   now: Date = new Date(),
 ): Group<T>[] {
   const groups = new Map<string, T[]>();
   for (const row of rows) {
-    const label = ageLabel(new Date(readTime(row.updated_at)), now);
+    const label = ageLabel(new Date(row.updated_at), now);
     groups.set(label, [...(groups.get(label) ?? []), row]);
   }
   return [...groups].map(([label, items]) => ({ label, items }));

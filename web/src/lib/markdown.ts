@@ -22,6 +22,15 @@ markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 markdown.renderer.rules['table_open'] = () => '<div class="table-scroll" tabindex="0"><table>';
 markdown.renderer.rules['table_close'] = () => '</table></div>';
 
+// Alignment as a class: a policy against inline styles must not lose it.
+for (const name of ['th_open', 'td_open']) {
+  markdown.renderer.rules[name] = (tokens, index) => {
+    const token = tokens[index]!;
+    const side = /text-align:(center|right)/.exec(String(token.attrGet('style') ?? ''))?.[1];
+    return `<${token.tag}${side ? ` class="align-${side}"` : ''}>`;
+  };
+}
+
 markdown.renderer.rules['fence'] = (tokens, index) => {
   const token = tokens[index]!;
   const language = languageOf(token);
@@ -29,18 +38,15 @@ markdown.renderer.rules['fence'] = (tokens, index) => {
   return `<pre data-nested-code="${name}"><code>${markdown.utils.escapeHtml(token.content)}</code></pre>`;
 };
 
-// An image from elsewhere tells its server who reads the conversation, and when: it stays a link until the
-// reader asks for it.
+// An image from elsewhere tells its server who reads the conversation, and when: it stays a link that the
+// reader may follow.
 markdown.renderer.rules['image'] = (tokens, index) => {
   const token = tokens[index]!;
-  const source = markdown.utils.escapeHtml(String(token.attrGet('src') ?? ''));
+  const address = String(token.attrGet('src') ?? '');
+  const source = markdown.utils.escapeHtml(address);
   const alt = markdown.utils.escapeHtml(token.content || 'Image');
-  if (isOwnFile(String(token.attrGet('src') ?? '')))
-    return `<img src="${source}" alt="${alt}" loading="lazy">`;
-  return (
-    `<span class="remote-image"><a href="${source}">${alt}</a> ` +
-    `<button type="button" class="remote-image-show" data-image="${source}" data-alt="${alt}">Show image</button></span>`
-  );
+  if (isOwnFile(address)) return `<img src="${source}" alt="${alt}" loading="lazy">`;
+  return `<a href="${source}" class="remote-image">${alt}</a>`;
 };
 
 /** A file of this server's own file store. */
@@ -51,7 +57,7 @@ export function isOwnFile(url: string): boolean {
 const SANITISE = {
   ALLOWED_TAGS: [
     ...['p', 'br', 'hr', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'blockquote', 'ul', 'ol', 'li'],
-    ...['strong', 'em', 's', 'code', 'pre', 'a', 'img', 'span', 'button', 'div'],
+    ...['strong', 'em', 's', 'code', 'pre', 'a', 'img', 'span', 'div'],
     ...['table', 'thead', 'tbody', 'tr', 'th', 'td'],
   ],
   ALLOWED_ATTR: [
@@ -68,7 +74,7 @@ const SANITISE = {
       'tabindex',
       'type',
     ],
-    ...['data-image', 'data-alt', 'data-nested-code'],
+    'data-nested-code',
   ],
   ALLOW_DATA_ATTR: false,
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|tel:|\/(?!\/)|#)/i,

@@ -11,7 +11,7 @@ export function parseRoute(path: string): Route {
   if (parts.length === 1 && parts[0] === 'sign-in') return { name: 'sign-in' };
   if (parts.length === 1 && parts[0] === 'sign-up') return { name: 'sign-up' };
   const id = parts[1];
-  if (parts.length === 2 && parts[0] === 'c' && id && /^[\w.:@-]{1,190}$/.test(id)) {
+  if (parts.length === 2 && parts[0] === 'c' && id && /^[A-Za-z0-9][\w-]{7,63}$/.test(id)) {
     return { name: 'thread', id };
   }
   return { name: 'not-found' };

@@ -1,5 +1,4 @@
 import {
-  readTime,
   type Api,
   type Connection,
   type Follower,
@@ -112,5 +111,5 @@ export class ThreadList {
 /** Rows by id, newest first. */
 function merge(rows: readonly ThreadRow[], news: readonly ThreadRow[]): ThreadRow[] {
   const known = rows.filter((row) => !news.some(({ id }) => id === row.id));
-  return [...known, ...news].sort((a, b) => readTime(b.updated_at) - readTime(a.updated_at));
+  return [...known, ...news].sort((a, b) => b.updated_at - a.updated_at);
 }
