@@ -9,7 +9,10 @@ from parlour.ports import Clock, Lease
 
 
 class MemoryLeases:
-    """`ports.Leases` of a single node. Generations are remembered for the life of the process."""
+    """`ports.Leases` of a single node.
+
+    The generations of a name begin at the time in seconds: they are the fences of streams that
+    outlive this process, so after a restart they must be higher than before."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -19,10 +22,10 @@ class MemoryLeases:
         now = self._clock.now_ms()
         last = self._leases.get(name)
         held = last is not None and last.expires_at > now
-        if held and last is not None and last.owner != owner:
+        if last is not None and held and last.owner != owner:
             return None
-        generation = last.generation if last else 0
-        lease = Lease(name, owner, generation if held else generation + 1, now + ttl_ms)
+        generation = _generation(last, now)
+        lease = Lease(name, owner, generation, now + ttl_ms)
         self._leases[name] = lease
         return lease
 
@@ -62,3 +65,10 @@ class MemoryLeases:
         if held is None or (held.owner, held.generation) != (lease.owner, lease.generation):
             return None
         return held
+
+
+def _generation(last: Lease | None, now: int) -> int:
+    """The generation that the next holder gets; the same one while it is held."""
+    if last is None:
+        return now // 1000
+    return last.generation if last.expires_at > now else last.generation + 1
