@@ -54,7 +54,7 @@ async def serve(app: Application | None, folder: Path, **overrides: Any) -> Asyn
         config = uvicorn.Config(
             served.asgi, log_level="warning", lifespan="off", ws="websockets-sansio"
         )
-        server = _Server(config)
+        server = QuietServer(config)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield Served(served.node, f"http://127.0.0.1:{port}")
@@ -64,7 +64,7 @@ async def serve(app: Application | None, folder: Path, **overrides: Any) -> Asyn
             await running
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """Without signal handlers: the test run keeps its own."""
 
     @contextmanager
@@ -112,9 +112,9 @@ class Client:
             await client.connect(server.url, **auth)
         return told[0]
 
-    async def connect(self, url: str, **auth: Any) -> None:
+    async def connect(self, url: str, path: str = "/ws/socket.io", **auth: Any) -> None:
         await self.socket.connect(
-            url, auth=auth, socketio_path="/ws/socket.io", transports=["websocket"], wait_timeout=10
+            url, auth=auth, socketio_path=path, transports=["websocket"], wait_timeout=10
         )
 
     async def call(self, event: str, **payload: Any) -> Any:
@@ -135,4 +135,6 @@ class Client:
 
     def events(self, kind: str) -> list[Any]:
         """The data of the conversation events of one type, in the order heard."""
-        return [p["data"]["data"] for e, p in self.heard if e == "events" and p["data"]["type"] == kind]
+        return [
+            p["data"]["data"] for e, p in self.heard if e == "events" and p["data"]["type"] == kind
+        ]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import parlour as cl
 from parlour.chat.registry import MODULE_REGISTRY
 from parlour.demo import app as demo
+from tests.model_endpoint import endpoint, piece
 from tests.unit.chat.conftest import Conversation, Stage
 from tests.unit.chat.test_ask import open_ask, upload
 
@@ -126,37 +124,6 @@ async def test_profiles_and_starters_are_offered() -> None:
 
     assert [profile["name"] for profile in await app.profiles(None)] == ["Everyday", "Concise"]
     assert len(await app.starters(None, None)) == 4
-
-
-@asynccontextmanager
-async def endpoint(status: str, *chunks: str) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """An HTTP server that answers every request with the same status line and pieces of body."""
-    requests: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        requests.append(head + await reader.readexactly(length))
-        kind = "text/event-stream" if status.startswith("200") else "application/json"
-        writer.write(
-            f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\n"
-            "x-should-retry: false\r\n\r\n".encode()
-        )
-        for chunk in chunks:
-            writer.write(chunk.encode())
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", requests
-
-
-def piece(text: str) -> str:
-    return (
-        'data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":'
-        f'[{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":null}}]}}\n\n'
-    )
 
 
 async def test_a_real_endpoint_is_streamed_with_the_history(stage: Stage) -> None:
