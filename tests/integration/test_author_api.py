@@ -281,15 +281,18 @@ def test_examples_loaded_twice_do_not_mix() -> None:
     other = cl.load_app(EXAMPLES / "streaming.py")
     second = cl.load_app(EXAMPLES / "names.py")
 
-    assert first.handles("on_chat_start") and second.handles("on_chat_start")
+    assert first.handles("on_chat_start")
+    assert second.handles("on_chat_start")
     assert not other.handles("on_chat_start")
-    assert other.handles("on_stop") and not first.handles("on_stop")
+    assert other.handles("on_stop")
+    assert not first.handles("on_stop")
 
 
 def load_module(name: str) -> Any:
     """An example as its author's server imports it."""
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
