@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import socketio
 
 from parlour.client.following import Following
@@ -40,12 +41,16 @@ class Refused(CommandError):
 class Client:
     """One session. Made by `connect`."""
 
-    def __init__(self, url: str, auth: Mapping[str, Any], transports: list[str]) -> None:
+    def __init__(
+        self, url: str, auth: Mapping[str, Any], transports: list[str], http: aiohttp.ClientSession
+    ) -> None:
         self.session_id: str = auth["session_id"]
         self._url = url
         self._auth = dict(auth)
         self._transports = transports
+        self._http = http
         self._socket = socketio.AsyncClient(
+            http_session=http,
             reconnection=True,
             reconnection_delay=0.2,
             reconnection_delay_max=2,
@@ -167,7 +172,8 @@ class Client:
             await self._resubscribe()
 
     async def close(self) -> None:
-        await self._socket.disconnect()
+        await self._socket.shutdown()
+        await self._http.close()
 
     async def _resubscribe(self) -> None:
         """All stale streams in one round trip."""
@@ -243,7 +249,7 @@ async def connect(
     full = {**auth, "session_id": session_id or uuid.uuid4().hex}
     if token is not None:
         full["token"] = token
-    client = Client(url, full, transports or ["websocket"])
+    client = Client(url, full, transports or ["websocket"], aiohttp.ClientSession())
     running = asyncio.create_task(client.run(), name="parlour client")
     try:
         yield client

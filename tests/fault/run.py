@@ -1,0 +1,193 @@
+"""The fault run: one conversation streams numbered tokens while something breaks at a random moment.
+
+    python -m tests.fault.run --rounds 200 --seed 1 [--store embedded|redis] [--only kill]
+
+Seeded and repeatable in what it does and when (by count of tokens seen). Prints lost, doubled, reordered
+(all must be 0), the number of snapshots, and the recovery time's median and 99th percentile; exits 1
+where anything was lost, doubled, reordered or taken back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from parlour.client import Client, connect
+from parlour.testing.fault_proxy import FaultProxy
+from tests.fault.check import Reader, count_errors
+from tests.fault.stage import EmbeddedStage, RedisStage, Stage
+
+ROUND_LIMIT_S = 120.0
+
+
+@dataclass
+class Totals:
+    rounds: int = 0
+    events: int = 0
+    snapshots: int = 0
+    lost: int = 0
+    doubled: int = 0
+    reordered: int = 0
+    taken_back: int = 0
+    differing: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    recoveries: list[float] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        return self.lost + self.doubled + self.reordered + self.taken_back + self.differing
+
+
+async def play(stage: Stage, fault: str, tokens: int, moment: int, totals: Totals) -> None:
+    """One round: stream, break at `moment` tokens, wait for the end, judge."""
+    thread_id = uuid.uuid4().hex
+    reader = Reader()
+    async with FaultProxy(("127.0.0.1", stage.reader_port)) as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        async with contextlib.AsyncExitStack() as stack:
+            client = await stack.enter_async_context(connect(url, token=stage.token))
+            following = await stack.enter_async_context(client.follow(f"thread:{thread_id}"))
+            sender = await stack.enter_async_context(
+                connect(f"http://127.0.0.1:{stage.writer_port}", token=stage.token)
+            )
+            reader.take(await anext(following))
+            await sender.send(thread_id, f"count {tokens}")
+            broken: asyncio.Task[float] | None = None
+            healed_at: float | None = None
+            async with asyncio.timeout(ROUND_LIMIT_S):
+                async for item in following:
+                    reader.take(item)
+                    if broken is None and _tokens_seen(reader) >= moment:
+                        broken = asyncio.create_task(stage.inject(fault, proxy, client))
+                    elif broken is not None and broken.done() and healed_at is None:
+                        healed_at = broken.result()
+                        totals.recoveries.append(max(0.0, time.monotonic() - healed_at))
+                    if broken is not None and broken.done() and _over(reader):
+                        break
+                    if broken is None and _over(reader):
+                        broken = asyncio.create_task(stage.inject(fault, proxy, client))
+            assert broken is not None
+            await broken
+            fresh = await _fresh_snapshot(stage, thread_id)
+    _judge(reader, fresh, tokens, totals, fault)
+
+
+def _tokens_seen(reader: Reader) -> int:
+    return max((m["content"].count(" ") for m in _answers(reader)), default=0)
+
+
+def _answers(reader: Reader) -> list[dict[str, object]]:
+    return [m for m in reader.state.messages.values() if m["role"] == "assistant"]
+
+
+def _over(reader: Reader) -> bool:
+    return not reader.state.runs and reader.state.last_run is not None
+
+
+async def _fresh_snapshot(stage: Stage, thread_id: str) -> Reader:
+    """What somebody sees who comes now."""
+    fresh = Reader()
+    async with connect(f"http://127.0.0.1:{stage.writer_port}", token=stage.token) as client:
+        async with client.follow(f"thread:{thread_id}") as following:
+            fresh.take(await anext(following))
+    return fresh
+
+
+def _judge(reader: Reader, fresh: Reader, tokens: int, totals: Totals, fault: str) -> None:
+    outcome = str((reader.state.last_run or {}).get("outcome"))
+    totals.rounds += 1
+    totals.faults[fault] += 1
+    totals.outcomes[outcome] += 1
+    totals.events += reader.events
+    totals.snapshots += reader.snapshots
+    totals.lost += reader.lost
+    totals.doubled += reader.doubled
+    totals.reordered += reader.reordered
+    totals.taken_back += reader.shrunk
+    for message in _answers(fresh):
+        complete = tokens if outcome == "completed" else None
+        lost, doubled, reordered = count_errors(str(message["content"]), complete)
+        totals.lost += lost
+        totals.doubled += doubled
+        totals.reordered += reordered
+    if reader.state.to_wire() != fresh.state.to_wire():
+        totals.differing += 1
+
+
+async def run(args: argparse.Namespace, console: Console) -> Totals:
+    draw = random.Random(args.seed)
+    totals = Totals()
+    make: Callable[[Path], Stage] = RedisStage if args.store == "redis" else EmbeddedStage
+    with tempfile.TemporaryDirectory(prefix="parlour-fault-") as folder:
+        async with make(Path(folder)) as stage:
+            faults = [args.only] if args.only else list(stage.faults)
+            with Progress(console=console, disable=args.quiet) as progress:
+                bar = progress.add_task(f"{args.store}", total=args.rounds)
+                for number in range(args.rounds):
+                    fault = faults[number % len(faults)]
+                    moment = draw.randrange(1, args.tokens)
+                    await _guarded(play(stage, fault, args.tokens, moment, totals), fault, number)
+                    progress.advance(bar)
+    return totals
+
+
+async def _guarded(work: Awaitable[None], fault: str, number: int) -> None:
+    try:
+        await work
+    except TimeoutError:
+        raise SystemExit(f"round {number} ({fault}) did not end in {ROUND_LIMIT_S} s") from None
+
+
+def report(totals: Totals, console: Console) -> None:
+    times = sorted(totals.recoveries)
+    console.print(f"rounds {totals.rounds}, events {totals.events}, faults {dict(totals.faults)}")
+    console.print(f"outcomes {dict(totals.outcomes)}, snapshots {totals.snapshots}")
+    console.print(
+        f"lost {totals.lost}, doubled {totals.doubled}, reordered {totals.reordered}, "
+        f"taken back {totals.taken_back}, differing from a fresh snapshot {totals.differing}"
+    )
+    if times:
+        console.print(
+            f"recovery median {statistics.median(times) * 1000:.0f} ms, "
+            f"p99 {times[min(len(times) - 1, int(len(times) * 0.99))] * 1000:.0f} ms"
+        )
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=2000)
+    parser.add_argument("--store", choices=["embedded", "redis"], default="embedded")
+    parser.add_argument("--only", default=None)
+    parser.add_argument("--quiet", action="store_true")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    args, console = arguments(), Console()
+    totals = asyncio.run(run(args, console))
+    report(totals, console)
+    sys.exit(1 if totals.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
+
+
+__all__ = ["Client", "Totals", "arguments", "play", "report", "run"]
