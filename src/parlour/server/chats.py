@@ -108,6 +108,8 @@ class Chats:
             raise Forbidden("This session belongs to another user.")
         if caller.connection is not None:
             self._refresh(chat, caller.connection.session)
+        elif caller.user_env:
+            chat.user_env = dict(caller.user_env)
         if not chat.started:
             async with chat.lock:
                 if not chat.started:

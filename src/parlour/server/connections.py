@@ -70,3 +70,4 @@ class Caller:
     connection: Connection | None = None
     client: str = "websocket"
     environ: Mapping[str, Any] = field(default_factory=dict)
+    user_env: Mapping[str, str] = field(default_factory=dict)

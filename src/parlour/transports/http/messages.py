@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -12,8 +13,6 @@ from starlette.responses import Response
 
 from parlour.core.access import CLIENT_ID
 from parlour.errors import InvalidPayload
-from parlour.ports import SessionRecord
-from parlour.server.chats import http_session_id
 from parlour.server.connections import Caller
 from parlour.transports.http import events as sse
 from parlour.transports.http.calling import CurrentCaller, execute
@@ -120,7 +119,7 @@ async def send_message(
     """
     if not CLIENT_ID.match(thread_id):
         raise InvalidPayload("A conversation's id has 8 to 64 of A-Z a-z 0-9 _ -.")
-    await _bring_environment(node, caller, thread_id, body.user_env)
+    caller = _with_environment(node, caller, body.user_env)
     payload = body.model_dump(exclude={"stream", "user_env"}, exclude_none=True)
     sent = await execute(node, caller, "message:send", {"thread_id": thread_id, **payload})
     turn = Turn(f"thread:{thread_id}", sent, node.app.handles("on_message"))
@@ -131,29 +130,12 @@ async def send_message(
     return _answer(thread_id, turn)
 
 
-async def _bring_environment(
-    node: CurrentNode, caller: Caller, thread_id: str, user_env: dict[str, str]
-) -> None:
-    """Bind the session with the caller's own `user_env` (kept in the process, never on disk)."""
+def _with_environment(node: CurrentNode, caller: Caller, user_env: dict[str, str]) -> Caller:
+    """The caller with a `user_env` of its own (kept in the process, never on disk)."""
     missing = [name for name in node.settings.user_env if not user_env.get(name)]
     if missing:
         raise InvalidPayload(f"The app needs in user_env: {', '.join(missing)}.", names=missing)
-    if not user_env:
-        return
-    session_id = caller.session_id or http_session_id(caller.user, thread_id)
-    now = node.clock.now_ms()
-    await node.sessions.bind(
-        SessionRecord(
-            session_id,
-            caller.user.id,
-            client_type="http",
-            user_env=dict(user_env),
-            created_at=now,
-            last_seen=now,
-        )
-    )
-    for chat in node.chats.known(session_id):
-        chat.user_env = dict(user_env)
+    return replace(caller, user_env=user_env)
 
 
 async def _finish(node: CurrentNode, caller: Caller, turn: Turn, watch: sse.Watch) -> None:

@@ -1,0 +1,41 @@
+"""The author's pages under test: every name is documented, and every example runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import parlour as cl
+from parlour import input_widget
+
+DOCS = Path(__file__).parents[3] / "docs"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", (DOCS / "tutorial.md").read_text(), re.M | re.S)
+UNDOCUMENTED = {"__version__", "context", "InputWidget"}
+
+
+def test_every_public_name_is_in_the_authors_page() -> None:
+    page = (DOCS / "author-api.md").read_text()
+    names = {*cl.__all__, *input_widget.__all__} - UNDOCUMENTED
+
+    missing = [name for name in sorted(names) if not re.search(rf"\b{name}\b", page)]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_every_block_of_the_tutorial_is_an_app(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLOUR_DATA_FOLDER", str(tmp_path))
+    path = tmp_path / f"chapter_{number}.py"
+    path.write_text(BLOCKS[number])
+
+    assert cl.load_app(path).handles("on_message")
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    for page in ("tutorial.md", "author-api.md"):
+        for target in re.findall(r"\]\(([a-z-]+\.md)\)", (DOCS / page).read_text()):
+            assert (DOCS / target).is_file(), f"{page} → {target}"
