@@ -1,0 +1,108 @@
+"""The suites' server on both transports, and plain clients for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.interop.background import in_background
+from tests.interop.protocol_server import running
+
+
+@pytest.fixture(scope="session", params=["asgi", "fast"])
+def port(request) -> Iterator[int]:
+    """The server's port. It has a thread and a loop of its own, as it would have a process."""
+    with in_background(running(transport=request.param)) as port:
+        yield port
+
+
+@dataclass
+class Poll:
+    """A request that is under way."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def answer(self) -> str:
+        """The body."""
+        text = (await self.reader.read()).decode()
+        self.writer.close()
+        return text.partition("\r\n\r\n")[2]
+
+    async def hang_up(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+class Raw:
+    """Plain HTTP and WebSocket requests to one path, and everything closed at the end."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=5)
+        self._path = path
+        self._port = port
+        self._sockets: list[ClientConnection] = []
+
+    async def request(self, method: str, query: str, **options) -> httpx.Response:
+        return await self.http.request(method, f"{self._path}/?{query}", **options)
+
+    async def get(self, query: str = "EIO=4&transport=polling", **options) -> httpx.Response:
+        return await self.request("GET", query, **options)
+
+    async def poll(self, sid: str) -> httpx.Response:
+        return await self.get(f"EIO=4&transport=polling&sid={sid}")
+
+    async def start_poll(self, sid: str) -> Poll:
+        """A poll that has reached the server's socket before anything that is sent afterwards."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        target = f"{self._path}/?EIO=4&transport=polling&sid={sid}"
+        writer.write(f"GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        await writer.drain()
+        return Poll(reader, writer)
+
+    async def post(self, sid: str, body: str | bytes) -> httpx.Response:
+        return await self.request("POST", f"EIO=4&transport=polling&sid={sid}", content=body)
+
+    async def open_polling(self) -> str:
+        return json.loads((await self.get()).text[1:])["sid"]
+
+    async def websocket(
+        self, query: str = "EIO=4&transport=websocket", **options
+    ) -> ClientConnection:
+        url = f"ws://127.0.0.1:{self._port}{self._path}/?{query}"
+        options.setdefault("compression", None)
+        socket = await connect(url, max_size=None, **options)
+        self._sockets.append(socket)
+        return socket
+
+    async def upgrade(self, sid: str) -> ClientConnection:
+        """A WebSocket for a connection that began with polling, up to the answered probe."""
+        socket = await self.websocket(f"EIO=4&transport=websocket&sid={sid}")
+        await socket.send("2probe")
+        assert await socket.recv() == "3probe"
+        return socket
+
+    async def close(self) -> None:
+        for socket in self._sockets:
+            await socket.close()
+        await self.http.aclose()
+
+
+@pytest.fixture
+async def engine(port) -> AsyncIterator[Raw]:
+    raw = Raw(port, "/engine.io")
+    yield raw
+    await raw.close()
+
+
+@pytest.fixture
+async def sockets(port) -> AsyncIterator[Raw]:
+    raw = Raw(port, "/socket.io")
+    yield raw
+    await raw.close()
