@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from starlette.datastructures import Headers
 
 from parlour.chat.action import Action
 from parlour.chat.calling import call
@@ -53,7 +54,8 @@ class ChatApp:
 
     @classmethod
     def empty(cls) -> ChatApp:
-        """An app that answers nothing: people talk to each other, or the node only serves streams."""
+        """An app that answers nothing: people talk to each other, or the node only serves
+        streams."""
         return cls(Registry())
 
     @property
@@ -154,7 +156,7 @@ class ChatApp:
 
     async def authenticate_headers(self, headers: Mapping[str, str]) -> CoreUser | None:
         return self._as_user(
-            await self._call("header_auth_callback", headers), "header_auth_callback"
+            await self._call("header_auth_callback", Headers(dict(headers))), "header_auth_callback"
         )
 
     async def profiles(self, user: CoreUser | None) -> Sequence[Mapping[str, Any]]:

@@ -114,7 +114,7 @@ def password_auth_callback(function: Function) -> Function:
 
 
 def header_auth_callback(function: Function) -> Function:
-    """Called with the request's headers (lower-case names); gives back a `User`, or None to
+    """Called with the request's headers (names in any case); gives back a `User`, or None to
     refuse."""
     return _register("header_auth_callback", function, 1)
 

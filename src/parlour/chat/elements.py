@@ -194,5 +194,15 @@ class Video(Element):
         return guessed if guessed.startswith("video/") else "video/mp4"
 
 
+_KINDS: Final[Mapping[str, type[Element]]] = {"image": Image, "audio": Audio, "video": Video}
+
+
+def element_from_wire(reference: Mapping[str, Any], for_id: str | None = None) -> Element:
+    """A file that is already stored, as the class that fits its type."""
+    mime = str(reference.get("mime") or "")
+    kind = Pdf if mime == "application/pdf" else _KINDS.get(mime.partition("/")[0], File)
+    return kind.from_wire(reference, for_id)
+
+
 def _as_bytes(content: bytes | str) -> bytes:
     return content.encode() if isinstance(content, str) else content

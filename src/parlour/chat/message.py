@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 from parlour.chat.action import Action
 from parlour.chat.authors import sign
 from parlour.chat.context import ParlourContext, get_context
-from parlour.chat.elements import Element, File
+from parlour.chat.elements import Element, element_from_wire
 from parlour.chat.emitter import ConversationEvent, TextStream
 from parlour.chat.identity import new_id
 from parlour.chat.text import as_json, clean, fenced
 from parlour.core.thread import digest
+from parlour.errors import TooLarge
+
+MAX_TEXT: Final = 1_000_000
+"""Characters of one message. More belongs into a file: a conversation is sent whole to who opens
+it."""
 
 _ROLES: Final = {
     "user_message": "user",
@@ -62,10 +68,13 @@ class Message:
         self.parent_id = parent_id
         self.reply_to_id = reply_to_id
         self.created_at = created_at
+        self._signed: tuple[str | None, dict[str, Any] | None] | None = None
         self._data: dict[str, Any] = {}
         self._sent: dict[str, Any] | None = None
         self._stream: TextStream | None = None
         self._rewritten = False
+        self._length = len(self._parts[0])
+        self._opening = asyncio.Lock()
 
     @classmethod
     def from_wire(cls, record: Mapping[str, Any]) -> Self:
@@ -78,7 +87,7 @@ class Message:
             actions=[
                 Action.from_wire(action, record["id"]) for action in record.get("actions") or ()
             ],
-            elements=[File.from_wire(file, record["id"]) for file in record.get("files") or ()],
+            elements=[element_from_wire(file, record["id"]) for file in record.get("files") or ()],
             type=_TYPES.get(str(record.get("role")), "assistant_message"),
             id=record["id"],
             parent_id=record.get("parent_id"),
@@ -89,6 +98,7 @@ class Message:
         message.metadata = dict(message._data.get("metadata") or {})
         message.tags = list(message._data.get("tags") or ())
         message._sent = dict(record)
+        message._signed = (message.author, record.get("author"))
         return message
 
     @property
@@ -101,6 +111,7 @@ class Message:
     @content.setter
     def content(self, text: str | dict[str, Any] | list[Any]) -> None:
         self._parts = [_as_text(text, self.language)]
+        self._length = len(self._parts[0])
         self._rewritten = True
 
     @property
@@ -169,6 +180,7 @@ class Message:
         stream = await self._open()
         await self._rewrite()
         text = clean(token)
+        self._grow(len(text))
         self._parts.append(text)
         await stream.write(text)
 
@@ -191,10 +203,21 @@ class Message:
         if events:
             await get_context().emitter.emit_all(*events)
 
+    def _grow(self, characters: int) -> None:
+        if self._length + characters > MAX_TEXT:
+            raise TooLarge(f"A message has at most {MAX_TEXT:,} characters; send more as a file.")
+        self._length += characters
+
     async def _open(self) -> TextStream:
-        """Show the message as one that is being written, and register it as open."""
+        """Show the message as one that is being written; two tasks that begin at once show it
+        once."""
         if self._stream is not None:
             return self._stream
+        async with self._opening:
+            return self._stream or await self._begin()
+
+    async def _begin(self) -> TextStream:
+        """Show the message, and register it as one to be closed."""
         found = get_context()
         if self._sent is None:
             await self._store_elements()
@@ -244,6 +267,7 @@ class Message:
     async def _record(self) -> dict[str, Any]:
         """The whole message as it travels."""
         found = get_context()
+        self._grow(0)
         if self.created_at is None:
             self.created_at = found.node.clock.now_ms()
         for action in self.actions:
@@ -272,9 +296,12 @@ class Message:
         return {name: value for name, value in data.items() if value}
 
     async def _author(self, found: ParlourContext) -> dict[str, Any] | None:
-        if self.type == "user_message" and self.author is None:
-            return found.chat.user.author()
-        return await sign(found, self.author)
+        """Signed once for each name, so that `author_rename` never renames what it renamed."""
+        if self._signed is None or self._signed[0] != self.author:
+            own = self.type == "user_message" and self.author is None
+            signed = found.chat.user.author() if own else await sign(found, self.author)
+            self._signed = (self.author, signed)
+        return self._signed[1]
 
     def _mark_sent(self, record: dict[str, Any]) -> None:
         self._sent = record

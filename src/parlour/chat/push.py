@@ -1,4 +1,5 @@
-"""Speaking first: telling a conversation, a person or a session something from outside any handler."""
+"""Speaking first: telling a conversation, a person or a session something from outside any
+handler."""
 
 from __future__ import annotations
 

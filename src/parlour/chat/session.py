@@ -70,8 +70,8 @@ class WebsocketSession(Session):
 
 
 class HTTPSession(Session):
-    """A session of a caller over REST. A question waits for another request to answer it; nothing in
-    a client can be called."""
+    """A session of a caller over REST. A question waits for another request to answer it;
+    nothing in a client can be called."""
 
     __slots__ = ()
 

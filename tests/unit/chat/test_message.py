@@ -349,3 +349,58 @@ async def test_two_people_at_once_do_not_mix(stage: Stage, app: Registry) -> Non
 
     assert (await ann.answers())[0]["content"] == "Ann:one Ann:two Ann:three "
     assert (await bob.answers())[0]["content"] == "Bob:four Bob:five Bob:six "
+
+
+async def test_two_tasks_that_begin_one_message_show_it_once(stage: Stage, app: Registry) -> None:
+    @cl.on_message
+    async def reply() -> None:
+        answer = cl.Message()
+        await asyncio.gather(answer.stream_token("a"), answer.stream_token("b"))
+        await answer.send()
+
+    talk = await stage.talk(app)
+    await talk.say("go")
+
+    [answer] = await talk.answers()
+    shown = [e for e in of_type(await talk.events(), "message") if e.data["id"] == answer["id"]]
+    assert sorted(answer["content"]) == ["a", "b"]
+    assert len(shown) == 1
+
+
+async def test_a_text_over_the_limit_is_refused_and_what_came_before_stays(
+    stage: Stage, app: Registry
+) -> None:
+    @cl.on_message
+    async def reply() -> None:
+        answer = cl.Message()
+        await answer.stream_token("begin")
+        await answer.stream_token("x" * 1_000_000)
+
+    talk = await stage.talk(app)
+    await talk.say("go")
+
+    answer, error = await talk.answers()
+    assert answer["content"] == "begin"
+    assert error["data"]["code"] == "too_large"
+
+
+async def test_changing_a_persons_message_leaves_its_author(stage: Stage, app: Registry) -> None:
+    @cl.author_rename
+    def rename(author: str) -> str:
+        return author + "!"
+
+    @cl.on_message
+    async def reply(message: cl.Message) -> None:
+        message.metadata["checked"] = True
+        await message.update()
+        answer = await cl.Message("one").send()
+        answer.content = "two"
+        await answer.update()
+
+    talk = await stage.talk(app)
+    await talk.say("go")
+
+    question, answer = (await talk.state()).messages.values()
+    assert question["author"] == {"id": "ann", "name": "Ann"}
+    assert question["data"]["metadata"] == {"checked": True}
+    assert answer["author"]["name"] == "Assistant!"
