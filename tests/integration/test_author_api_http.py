@@ -103,3 +103,43 @@ async def test_the_demo_answers_over_server_sent_events(tmp_path: Path) -> None:
         if event.get("data", {}).get("type") == "message:delta"
     )
     assert text.split() == [str(number) for number in range(1, 31)]
+
+
+async def test_the_apps_own_password_check_signs_people_in(tmp_path: Path) -> None:
+    with registering(Registry()) as registry:
+
+        @cl.password_auth_callback
+        async def check(login: str, password: str) -> cl.User | None:
+            if password != "open sesame":
+                return None
+            return cl.User(identifier=login, display_name="Alice", metadata={"role": "admin"})
+
+        @cl.header_auth_callback
+        async def trust(headers: Any) -> cl.User | None:
+            name = headers.get("X-Remote-User")
+            return cl.User(identifier=name) if name else None
+
+        @cl.on_message
+        async def reply() -> None:
+            user = cl.context.session.user
+            assert user is not None
+            await cl.Message(f"{user.identifier} {user.name} {user.role} {user.metadata}").send()
+
+    async with (
+        serve(ChatApp(registry), tmp_path) as served,
+        httpx.AsyncClient(base_url=served.url, timeout=20) as http,
+    ):
+        form = {"login": "alice@example.com", "password": "wrong"}
+        refused = await http.post("/api/auth/sign-in", json=form)
+        signed = await http.post("/api/auth/sign-in", json={**form, "password": "open sesame"})
+        http.cookies.clear()
+        answer = await http.post(
+            "/api/threads/thread-of-alice/messages",
+            json={"content": "who"},
+            headers={"authorization": f"Bearer {signed.json()['token']}"},
+        )
+
+    assert refused.status_code == 401
+    assert signed.json()["user"]["name"] == "Alice"
+    [message] = answer.json()["messages"]
+    assert message["content"] == "alice@example.com Alice user {'role': 'admin'}"
