@@ -15,6 +15,7 @@ import structlog
 
 from parlour.backends.memory.bus import MemoryBus
 from parlour.backends.memory.log import MemoryLog
+from parlour.backends.redis import open_redis
 from parlour.backends.sql import SqlStore, open_sql
 from parlour.backends.window import WindowLimits
 from parlour.config import Settings
@@ -141,7 +142,8 @@ class Node:
         self.calls = Calls(self.hub, new_id)
         self.chats = Chats(self)
         self.asks = Asks(self)
-        self.runs = Runs(self, settings.runs_queued_per_thread)
+        self.lease_ms = int(settings.node_lease_seconds * 1000)
+        self.runs = Runs(self, settings.runs_queued_per_thread, self.lease_ms)
         self.activity = Activity(self)
         self.gateway = Gateway(self)
         self.router = Router(
@@ -467,7 +469,37 @@ async def _open_backends(
         time_limit=settings.database_timeout_seconds,
     )
     stack.push_async_callback(store.close)
-    return await _open_embedded(settings, clock, stack, store)
+    if settings.redis_url is None:
+        return await _open_embedded(settings, clock, stack, store)
+    return await _open_shared(settings, settings.redis_url.get_secret_value(), stack, store)
+
+
+async def _open_shared(
+    settings: Settings, redis_url: str, stack: AsyncExitStack, store: SqlStore
+) -> Backends:
+    """Many processes: hot window, bus, sessions and leases in Redis, written behind to the database."""
+    redis = await open_redis(
+        redis_url,
+        prefix=settings.redis_key_prefix,
+        time_limit=settings.redis_timeout_seconds,
+        sentinels=settings.sentinels,
+    )
+    stack.push_async_callback(redis.close)
+    hot = redis.log(
+        origin=store.archive.origin(writes_through=False), limits=window_limits(settings)
+    )
+    stack.push_async_callback(hot.close)
+    return Backends(
+        hot=hot,
+        archive=store.archive,
+        bus=redis.bus,
+        leases=redis.leases,
+        sessions=redis.sessions,
+        users=store.users,
+        threads=store.threads,
+        files=store.files,
+        behind=hot,
+    )
 
 
 def window_limits(settings: Settings) -> WindowLimits:

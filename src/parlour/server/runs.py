@@ -30,9 +30,6 @@ log = structlog.get_logger(__name__)
 
 Work = Callable[["Run"], Awaitable[None]]
 
-LEASE_TTL_MS = 15_000
-"""How long a conversation stays with a node that no longer answers."""
-
 STOP_ATTEMPTS = 5
 """How often a handler that swallows its cancellation is cancelled, once a second."""
 
@@ -202,8 +199,9 @@ class ThreadQueue:
 class Runs:
     """All runs of this node."""
 
-    def __init__(self, node: Node, limit: int) -> None:
+    def __init__(self, node: Node, limit: int, ttl_ms: int) -> None:
         self._node = node
+        self._ttl_ms = ttl_ms
         self._limit = limit
         self._queues: dict[str, ThreadQueue] = {}
         self._held: dict[str, Lease] = {}
@@ -297,7 +295,7 @@ class Runs:
         """Extend every lease that is held; a lost one ends its run without a word (the new owner speaks)."""
         for thread_id, lease in list(self._held.items()):
             try:
-                renewed = await self._node.leases.renew(lease, LEASE_TTL_MS)
+                renewed = await self._node.leases.renew(lease, self._ttl_ms)
                 if thread_id in self._held:
                     self._held[thread_id] = renewed
             except LeaseLost:
@@ -355,7 +353,7 @@ class Runs:
         """The conversation's lease; waits for its present holder to end."""
         name = f"run:{thread_id}"
         while True:
-            lease = await self._node.leases.acquire(name, self._node.id, LEASE_TTL_MS)
+            lease = await self._node.leases.acquire(name, self._node.id, self._ttl_ms)
             if lease is not None:
                 self._held[thread_id] = lease
                 return lease

@@ -11,7 +11,6 @@ import structlog
 
 from parlour.errors import LeaseLost, ParlourError, PositionLost
 from parlour.ports import Lease
-from parlour.server.runs import LEASE_TTL_MS
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -39,10 +38,10 @@ class Sweeper:
         settings = node.settings
         self._duties = [
             Duty("token expiry", 1.0, self._expire_tokens),
-            Duty("lease renewal", LEASE_TTL_MS / 1000 / 3, node.runs.renew),
+            Duty("lease renewal", node.lease_ms / 1000 / 3, node.runs.renew),
             Duty("activity", 10.0, node.activity.flush),
             Duty("idle feeds", 15.0, node.feeds.evict),
-            Duty("dead runs", LEASE_TTL_MS / 1000 / 3, self.interrupt_dead_runs),
+            Duty("dead runs", node.lease_ms / 1000 / 5, self.interrupt_dead_runs),
             Duty("sessions", min(60.0, settings.session_timeout_seconds / 4), self.end_sessions),
         ]
 
@@ -87,7 +86,7 @@ class Sweeper:
         if left.expires_at > node.clock.now_ms():
             await node.leases.release(left)
         # A new owner name means a new generation, which shuts out whoever held it before.
-        lease = await node.leases.acquire(left.name, f"{node.id}/sweeper", LEASE_TTL_MS)
+        lease = await node.leases.acquire(left.name, f"{node.id}/sweeper", node.lease_ms)
         if lease is None:
             return 0
         try:
