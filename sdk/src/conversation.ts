@@ -213,8 +213,8 @@ export class Conversation {
       older: this.#view.get().older.filter((message) => !thread.messages.has(message.id)),
       olderState: thread.truncated ? this.#view.get().olderState : 'complete',
       stopping: this.#view.get().stopping && thread.runs.size > 0,
+      pending: this.#unseen(thread),
     });
-    this.#showPending();
   }
 
   #open(): void {
@@ -249,8 +249,8 @@ export class Conversation {
     this.#change({
       thread,
       stopping: this.#view.get().stopping && !(ended && thread.runs.size === 0),
+      pending: this.#unseen(thread),
     });
-    this.#showPending();
     this.#verify(events, thread);
   }
 
@@ -283,12 +283,16 @@ export class Conversation {
   }
 
   #showPending(): void {
-    const { thread, pending } = this.#view.get();
-    const next = this.#connection.outbox.pending
+    const pending = this.#unseen(this.#view.get().thread);
+    if (pending.length > 0 || this.#view.get().pending.length > 0) this.#change({ pending });
+  }
+
+  /** Messages that wait in the outbox and that `thread` does not show yet. */
+  #unseen(thread: ThreadState): PendingMessage[] {
+    return this.#connection.outbox.pending
       .get()
-      .filter((command) => isMessageOf(command, this.threadId) && !this.#shown(command, thread));
-    if (next.length === 0 && pending.length === 0) return;
-    this.#change({ pending: next.map(toPendingMessage) });
+      .filter((command) => isMessageOf(command, this.threadId) && !this.#shown(command, thread))
+      .map(toPendingMessage);
   }
 
   /** The stream may show a message before the acknowledgement of its command arrives. */

@@ -86,8 +86,8 @@ const ALIASES: Record<string, string> = {
 
 /** The canonical name, or null for a language that stays plain. */
 export function knownLanguage(name: string): string | null {
-  const canonical = ALIASES[name] ?? name;
-  return canonical in LANGUAGES ? canonical : null;
+  const canonical = Object.hasOwn(ALIASES, name) ? ALIASES[name]! : name;
+  return Object.hasOwn(LANGUAGES, canonical) ? canonical : null;
 }
 
 let highlighter: Promise<HighlighterCore> | undefined;

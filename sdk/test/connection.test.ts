@@ -1,0 +1,148 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import { connect, type Connection, type ConnectOptions } from '../src/index.js';
+import { backOff } from '../src/connection.js';
+import { StreamServer } from './server.js';
+import { when } from './stores.js';
+
+let server: StreamServer;
+let connection: Connection | undefined;
+
+beforeEach(async () => {
+  server = await StreamServer.start();
+});
+afterEach(async () => {
+  connection?.close();
+  await server.stop();
+});
+
+function open(options: ConnectOptions = {}): Connection {
+  connection = connect({ url: server.url, transports: ['websocket'], ...options });
+  return connection;
+}
+
+describe('a connection', () => {
+  test('is connecting first and then live', async () => {
+    const phases: string[] = [];
+
+    const opened = open();
+    opened.state.subscribe(({ phase }) => phases.push(phase));
+    await when(opened.state, ({ phase }) => phase === 'live');
+
+    expect(phases).toEqual(['connecting', 'live']);
+  });
+
+  test.each(['unauthenticated', 'token_expired', 'forbidden', 'unsupported_protocol'])(
+    'stops for good when it is refused as %s',
+    async (code) => {
+      server.refusal = { code, message: 'No.' };
+      const onRefused = vi.fn();
+
+      const opened = open({ onRefused });
+      const state = await when(opened.state, ({ phase }) => phase === 'refused');
+      opened.retryNow();
+
+      expect(state.error?.code).toBe(code);
+      expect(onRefused).toHaveBeenCalledOnce();
+      expect(server.connections).toBe(1);
+    },
+  );
+
+  test('comes back by itself after a refusal that passes', async () => {
+    server.refusal = { code: 'shutting_down', message: 'Soon.' };
+    const opened = open();
+    const offline = await when(opened.state, ({ phase }) => phase === 'offline');
+
+    server.refusal = null;
+    opened.retryNow();
+    const state = await when(opened.state, ({ phase }) => phase === 'live');
+
+    expect(offline.error?.code).toBe('shutting_down');
+    expect(state.error).toBeNull();
+  });
+
+  test('waits as long as the server asks before it dials again', async () => {
+    const opened = open();
+    await when(opened.state, ({ phase }) => phase === 'live');
+
+    server.emit('reconnect', { reason: 'drain', after_ms: 60_000 });
+    server.cut();
+    const { retryAt } = await when(opened.state, ({ phase }) => phase === 'offline');
+
+    expect(retryAt! - Date.now()).toBeGreaterThan(50_000);
+  });
+
+  test('is resyncing, not connecting, when it was live before', async () => {
+    server.answer('subscribe', () => ({ status: 'live', position: { epoch: 'e', offset: 0 } }));
+    const opened = open();
+    opened.follow('thread:t', { snapshot: () => undefined, events: () => undefined });
+    await when(opened.state, ({ phase }) => phase === 'live');
+    const phases: string[] = [];
+
+    server.cut();
+    await when(opened.state, ({ phase }) => phase === 'offline');
+    const stop = opened.state.subscribe(({ phase }) => phases.push(phase));
+    opened.retryNow();
+    await when(opened.state, ({ phase }) => phase === 'live');
+    stop();
+
+    expect([...new Set(phases)]).toEqual(['offline', 'resyncing', 'live']);
+  });
+
+  test('rejects a request when the connection closes before the answer', async () => {
+    server.silent.add('settings:update');
+    const opened = open();
+    await when(opened.state, ({ phase }) => phase === 'live');
+
+    const request = opened.request('settings:update', {});
+    await server.until(() => server.of('settings:update').length === 1);
+    server.cut();
+
+    await expect(request).rejects.toMatchObject({ code: 'unanswered', retryable: true });
+  });
+
+  test('rejects a request that the server refuses with its code', async () => {
+    server.answer('settings:update', () => ({
+      ok: false,
+      error: { code: 'forbidden', message: 'Not yours.', retryable: false },
+    }));
+    const opened = open();
+    await when(opened.state, ({ phase }) => phase === 'live');
+
+    const request = opened.request('settings:update', {});
+
+    await expect(request).rejects.toMatchObject({ code: 'forbidden', message: 'Not yours.' });
+  });
+
+  test('falls back to polling where WebSockets do not pass', async () => {
+    const opened = open({ transports: ['polling'] });
+
+    const state = await when(opened.state, ({ phase }) => phase === 'live');
+
+    expect(state.phase).toBe('live');
+  });
+
+  test('closes once and stays closed', async () => {
+    const opened = open();
+    await when(opened.state, ({ phase }) => phase === 'live');
+
+    opened.close();
+    opened.close();
+    opened.retryNow();
+
+    expect(opened.state.get().phase).toBe('closed');
+    expect(server.connections).toBe(1);
+  });
+});
+
+describe('the back-off', () => {
+  test('doubles up to five seconds', () => {
+    expect([0, 1, 2, 3, 9].map((attempt) => backOff(attempt, () => 0.5))).toEqual([
+      1000, 2000, 4000, 5000, 5000,
+    ]);
+  });
+
+  test('is spread by half in both directions', () => {
+    expect([backOff(0, () => 0), backOff(0, () => 1)]).toEqual([500, 1500]);
+  });
+});
