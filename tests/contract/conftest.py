@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -46,7 +47,10 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres_url(postgres_server: PostgresServer) -> str:
     """A database that all contract tests share; each uses names of its own."""
-    return asyncio.run(postgres_server.create_database("contracts"))
+    # In a thread: this fixture may be asked for while a test's event loop runs.
+    with ThreadPoolExecutor(1) as thread:
+        made = thread.submit(asyncio.run, postgres_server.create_database("contracts"))
+        return made.result()
 
 
 @pytest.fixture

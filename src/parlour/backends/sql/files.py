@@ -2,7 +2,7 @@
 
 A name or an id from outside never becomes part of a path: each file has a random name of its own.
 Bytes are written to a temporary file, flushed to the disk and renamed before the record appears,
-so a record always has its bytes; a crash in between leaves a file that `sweep` removes.
+so a record always has its bytes; a crash in between leaves bytes that nothing names.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.engine import Row
@@ -21,9 +21,12 @@ from sqlalchemy.exc import IntegrityError
 
 from parlour.backends.sql.engine import Database
 from parlour.backends.sql.errors import translate
+from parlour.backends.sql.projections import plain
 from parlour.backends.sql.schema import files as table
 from parlour.errors import Conflict, NotFound, TooLarge
 from parlour.ports import FileRecord
+
+T = TypeVar("T")
 
 CHUNK = 256 * 1024
 """Bytes that are read from the disk at once."""
@@ -44,7 +47,7 @@ class SqlFileStore:
         path = self._path(blob)
         try:
             size = await self._receive(path, chunks, limit)
-            stored = replace(record, size=size)
+            stored = replace(record, size=size, name=plain(record.name))
             await self._database.write(lambda c: _add(c, stored, blob))
         except BaseException:  # whatever ended it, a cancellation too: nothing is kept
             await asyncio.shield(asyncio.to_thread(_remove, path))
@@ -61,10 +64,8 @@ class SqlFileStore:
             raise NotFound("there is no such file")
         source = await self._open(self._path(row.blob))
         try:
-            while chunk := await asyncio.to_thread(source.read, CHUNK):
+            while chunk := await _on_disk(source.read, CHUNK):
                 yield chunk
-        except OSError as error:
-            raise translate(error) from error
         finally:
             source.close()
 
@@ -94,19 +95,26 @@ class SqlFileStore:
         size = 0
         partial = path.with_suffix(".part")
         try:
-            target = await asyncio.to_thread(_create, partial)
+            target = await _on_disk(_create, partial)
             with target:
                 async for chunk in chunks:
                     size += len(chunk)
                     if size > limit:
                         raise TooLarge(f"the file is larger than {limit} bytes", limit=limit)
-                    await asyncio.to_thread(target.write, chunk)
-                await asyncio.to_thread(_finish, target, partial, path)
-        except OSError as error:
-            raise translate(error) from error
+                    await _on_disk(target.write, chunk)
+                await _on_disk(_finish, target, partial, path)
         finally:
             await asyncio.shield(asyncio.to_thread(_remove, partial))
         return size
+
+
+async def _on_disk(call: Callable[..., T], *values: Any) -> T:
+    """Run a blocking call in a thread. Only its own errors are the disk's, not those of the
+    sender."""
+    try:
+        return await asyncio.to_thread(call, *values)
+    except OSError as error:
+        raise translate(error) from error
 
 
 def _create(path: Path) -> BinaryIO:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from parlour.core.streams import Event, NewEvent, Position
-from parlour.ports import EventLog
+from parlour.core.streams import Event, NewEvent, Page, Position
 
 LIMIT_S = 10.0
 """How long a suite waits for something that must happen."""
@@ -36,7 +35,13 @@ def offsets(events: Sequence[Event]) -> list[int]:
     return [event.offset for event in events]
 
 
-async def read_all(log: EventLog, stream: str, after: Position | None = None) -> list[Event]:
+class Readable(Protocol):
+    """A log or an archive."""
+
+    async def read(self, stream: str, after: Position | None, limit: int) -> Page: ...
+
+
+async def read_all(log: Readable, stream: str, after: Position | None = None) -> list[Event]:
     """Page through a stream from `after` to its head."""
     found: list[Event] = []
     while True:
