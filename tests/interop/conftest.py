@@ -59,12 +59,18 @@ class Raw:
         return await self.get(f"EIO=4&transport=polling&sid={sid}")
 
     async def start_poll(self, sid: str) -> Poll:
-        """A poll that has reached the server's socket before anything that is sent afterwards."""
+        """A poll that the server reads before anything that is sent afterwards: its connection has been
+        accepted and has served a request before."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        target = f"{self._path}/?EIO=4&transport=polling&sid={sid}"
-        writer.write(f"GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        writer.write(self._get("EIO=4"))
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        await reader.readexactly(int(head.partition("content-length: ")[2].split()[0]))
+        writer.write(self._get(f"EIO=4&transport=polling&sid={sid}", "connection: close\r\n"))
         await writer.drain()
         return Poll(reader, writer)
+
+    def _get(self, query: str, header: str = "") -> bytes:
+        return f"GET {self._path}/?{query} HTTP/1.1\r\nhost: x\r\n{header}\r\n".encode()
 
     async def post(self, sid: str, body: str | bytes) -> httpx.Response:
         return await self.request("POST", f"EIO=4&transport=polling&sid={sid}", content=body)
