@@ -20,19 +20,21 @@ CONCISE = "Concise"
 async def chat_profiles() -> list[cl.ChatProfile]:
     return [
         cl.ChatProfile(
-            name="Everyday", markdown_description="Answers in whole sentences.", default=True
+            name="Everyday",
+            markdown_description="Write something, or type `help` to see what can be shown.",
+            default=True,
         ),
-        cl.ChatProfile(name=CONCISE, markdown_description="Says as little as it can."),
+        cl.ChatProfile(name=CONCISE, markdown_description="The same, in as few words as it can."),
     ]
 
 
 @cl.set_starters
 async def starters() -> list[cl.Starter]:
     return [
-        cl.Starter(label="See what this can do", message="help"),
-        cl.Starter(label="Answer a question", message="ask"),
-        cl.Starter(label="Watch the steps", message="steps"),
-        cl.Starter(label="Stop a long answer", message="long 600"),
+        cl.Starter(label="See what this can do", message="What can you show me?"),
+        cl.Starter(label="Answer a question", message="Ask me something"),
+        cl.Starter(label="Watch the steps", message="Show me the steps"),
+        cl.Starter(label="Stop a long answer", message="Write 600 words"),
     ]
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from parlour.demo.pace import Pace
+from parlour.demo.texts import PROSE
 
 Turn = Mapping[str, str]
 """`{"role": …, "content": …}`, as chat completions take it."""
@@ -46,6 +47,11 @@ class LocalModel:
 
     def answer(self, turns: Sequence[Turn]) -> AsyncIterator[str]:
         return self.say(compose(turns, self.style, self.name))
+
+    def faster(self, times: float) -> LocalModel:
+        """The same model at a multiple of its pace."""
+        pace = replace(self.pace, tokens_per_second=self.pace.tokens_per_second * times)
+        return replace(self, pace=pace)
 
     def say(self, text: str) -> AsyncIterator[str]:
         """Speak a text that is already written."""
@@ -129,28 +135,17 @@ def _headlines(remark: Remark) -> str:
 
 _STYLE: Final = {"sentences": _sentences, "bullets": _bullets, "headlines": _headlines}
 
-_PROSE: Final = (
-    "a stream is a numbered sequence of events and a reader who comes back continues where it stood "
-    "every token that you see was appended first and sent second so nothing shown can vanish "
-    "close this page in the middle of an answer and open it again the answer will be there "
-    "and go on from the very next word press stop and what was said until then stays "
-    "while the rest is never made"
-)
-_VOCABULARY: Final = _PROSE.split()
-
-SENTENCE: Final = 12
-"""Words."""
-
-PARAGRAPH: Final = 72
-"""Words; whole sentences."""
-
 
 def ramble(tokens: int) -> Iterator[str]:
-    """A long text of exactly `tokens` tokens, in sentences and paragraphs, the same each time."""
+    """A long text of exactly `tokens` words, each a token; the same each time."""
+    words = [word for word in _WORDS if word]
     for index in range(tokens):
-        last = index == tokens - 1
-        word = _VOCABULARY[(index * 7 + index // len(_VOCABULARY)) % len(_VOCABULARY)]
-        text = word.capitalize() if index % SENTENCE == 0 else word
-        if last or index % SENTENCE == SENTENCE - 1:
-            text += "."
-        yield text if last else text + ("\n\n" if index % PARAGRAPH == PARAGRAPH - 1 else " ")
+        word = words[index % len(words)]
+        if index == tokens - 1:
+            yield word.rstrip(".,:;\n") + "."
+        else:
+            yield word if word.endswith("\n") else word + " "
+
+
+_WORDS: Final = PROSE.replace("\n\n", "\n\n ").replace(" \n", "\n").split(" ")
+"""The words of the prose; the last one of a paragraph carries the break."""

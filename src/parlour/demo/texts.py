@@ -16,7 +16,7 @@ Here is what I can show you. Type one of these, with or without a slash:
 | `actions` | buttons under a message |
 | `markdown`, `table`, `code` | how answers are laid out |
 | `file` | a file for you to download |
-| `long 400` | an answer of 400 tokens: press Stop, or reload the page in the middle |
+| `long 400` | an answer of 400 words: press Stop, or reload the page in the middle |
 | `count to 20` | numbers, one by one |
 | `my name is …`, `who am I` | what the session remembers |
 | `error` | a handler that fails |
@@ -79,4 +79,29 @@ REPORT: Final = """\
 # Notes from the demo
 
 This file was made by a handler, stored once and sent by reference.
+"""
+
+PROSE: Final = """\
+This is a long answer, made so that you have time to try things. It comes word by word, and each word was \
+given a number before it was sent to you. Your page remembers the last number that it has seen. That is all \
+it needs to find its place again.
+
+Reload the page now, and the answer is still here, as far as it has got, and goes on with the next word. \
+Close the lid of your laptop, walk to another room, and open it again: what was said in between arrives \
+first, in order, and then the rest. Open the same conversation in a second tab and both will keep the same \
+pace, because they follow the same stream.
+
+Press Stop whenever you like. What you have read until then stays where it is, since it was stored before \
+you saw it, and not one word is added afterwards. You can then ask for something else, or for the same \
+again.
+
+If the server were to restart at this moment, the answer would end here, marked as interrupted, and nobody \
+would be left waiting for a word that never comes. Everything else in this conversation would be as it was: \
+your messages, the answers, and any question that was still open.
+
+None of this needs a second service. There is one process and one folder on the disk, and that is enough \
+for a good many people. When it is not, more processes can share the work, and the numbers still hold.
+
+So much for the first round. The text begins again from here, as a long answer must be made of something.
+
 """

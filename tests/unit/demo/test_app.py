@@ -55,7 +55,7 @@ async def test_it_asks_offers_choices_and_reads_files(stage: Stage) -> None:
         await talk.settle()
 
     contents = await talk.contents()
-    assert "**blue** it is, Ann." in contents
+    assert "**Blue** it is, Ann." in contents
     assert "You chose **Tea**. It takes 4 minutes." in contents
     assert "first line\nsecond line" in contents[-1]
     assert "22 bytes" in contents[-1]
