@@ -24,13 +24,14 @@ class Timed(Protocol):
 class TimerWheel:
     """Times are seconds of the running loop's clock. Nothing is called after `stop`."""
 
-    __slots__ = ("_buckets", "_handle", "_loop", "_order", "_resolution")
+    __slots__ = ("_buckets", "_handle", "_loop", "_order", "_over", "_resolution")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, resolution: float) -> None:
         self._loop: Final = loop
         self._resolution: Final = resolution
         self._buckets: dict[int, set[Timed]] = {}
         self._order: list[int] = []
+        self._over = -1
         self._handle: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
@@ -39,7 +40,9 @@ class TimerWheel:
     def schedule(self, entry: Timed, when: float) -> None:
         """Set or move the entry's deadline; it is not called earlier, at most the resolution
         later."""
-        slot = math.ceil(when / self._resolution)
+        # Never into a slot that is over: an entry whose deadline is ahead by less than a rounding
+        # error would be called again and again within one turn.
+        slot = max(math.ceil(when / self._resolution), self._over + 1)
         if entry.timer_slot == slot:
             return
         self.cancel(entry)
@@ -82,7 +85,7 @@ class TimerWheel:
         self._handle = None
         now = self._loop.time()
         while self._order and self._order[0] * self._resolution <= now:
-            slot = heapq.heappop(self._order)
+            slot = self._over = heapq.heappop(self._order)
             for entry in self._buckets.pop(slot):
                 # An entry that was called before may have moved or cancelled this one.
                 if entry.timer_slot == slot:

@@ -1,0 +1,136 @@
+"""The timer wheel, on a loop whose time the test decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parlour.transports.socketio.wheel import TimerWheel
+
+
+class Loop:
+    """As much of an event loop as a wheel uses."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.armed: list[tuple[float, Callable[[], None], Handle]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
+        handle = Handle()
+        self.armed.append((when, callback, handle))
+        return handle
+
+    def run_to(self, when: float) -> None:
+        while True:
+            live = [entry for entry in self.armed if not entry[2].cancelled and entry[0] <= when]
+            if not live:
+                break
+            first = min(live, key=lambda entry: entry[0])
+            self.armed.remove(first)
+            self.now = max(self.now, first[0])
+            first[1]()
+        self.now = when
+
+
+class Handle:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Entry:
+    def __init__(self, again: Callable[[Entry, float], None] | None = None) -> None:
+        self.timer_slot: int | None = None
+        self.calls: list[float] = []
+        self._again = again
+
+    def tick(self, now: float) -> None:
+        self.calls.append(now)
+        if self._again is not None:
+            self._again(self, now)
+
+
+def build(resolution: float = 0.02) -> tuple[Loop, TimerWheel]:
+    loop = Loop()
+    return loop, TimerWheel(loop, resolution)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=30))
+def test_every_entry_is_called_once_and_at_most_the_resolution_late(deadlines):
+    loop, wheel = build()
+    entries = [Entry() for _ in deadlines]
+    for entry, when in zip(entries, deadlines, strict=True):
+        wheel.schedule(entry, when)
+
+    loop.run_to(101)
+
+    for entry, when in zip(entries, deadlines, strict=True):
+        [called] = entry.calls
+        assert when - 1e-6 <= called <= when + 0.02 + 1e-6
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 10)), min_size=1, max_size=20))
+def test_only_the_last_deadline_counts(changes):
+    loop, wheel = build()
+    entry = Entry()
+    last = None
+    for keep, when in changes:
+        if keep:
+            wheel.schedule(entry, when)
+            last = when
+        else:
+            wheel.cancel(entry)
+            last = None
+
+    loop.run_to(11)
+
+    assert len(entry.calls) == (last is not None)
+
+
+def test_an_entry_whose_deadline_is_a_rounding_error_ahead_does_not_hang_the_loop():
+    # A multiple of the resolution may be smaller, as a float, than the deadline it was made of. The entry then
+    # found itself not due, asked for the same slot, and was called for ever in one turn.
+    def not_due_yet(entry: Entry, now: float) -> None:
+        if len(entry.calls) < 5:
+            wheel.schedule(entry, now)
+
+    loop, wheel = build()
+    entry = Entry(not_due_yet)
+    wheel.schedule(entry, 0.1)
+
+    loop.run_to(0.11)
+
+    assert len(entry.calls) == 1
+    loop.run_to(1)
+    assert len(entry.calls) == 5
+
+
+def test_an_entry_may_cancel_another_one_of_the_same_moment():
+    loop, wheel = build()
+    second = Entry()
+    first = Entry(lambda entry, now: wheel.cancel(second))
+    second._again = lambda entry, now: wheel.cancel(first)
+    wheel.schedule(first, 1)
+    wheel.schedule(second, 1)
+
+    loop.run_to(2)
+
+    assert len(first.calls) + len(second.calls) == 1
+
+
+def test_nothing_is_called_after_the_end():
+    loop, wheel = build()
+    entry = Entry()
+    wheel.schedule(entry, 1)
+
+    wheel.stop()
+    loop.run_to(2)
+
+    assert entry.calls == []
