@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parlour.errors import InvalidPayload
+from parlour.errors import InvalidPayload, TooLarge
 
 
 def ask_thread(ask_id: str) -> str:
@@ -55,3 +55,25 @@ def _files(spec: Mapping[str, Any], answer: Any) -> list[str]:
     if len(ids) > int(spec.get("max_files") or 1):
         raise InvalidPayload(f"At most {spec.get('max_files') or 1} files are accepted.")
     return [str(item) for item in ids]
+
+
+def check_files(spec: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> None:
+    """Whether a file ask takes these files (`{name, mime, size}`). Raises `TooLarge` past
+    `max_size_mb` (millions of bytes), `InvalidPayload` for a type that `accept` does not list."""
+    limit = float(spec.get("max_size_mb") or 0) * 1_000_000
+    for file in files:
+        if limit and file["size"] > limit:
+            raise TooLarge(f"{file['name']} is larger than {spec['max_size_mb']:g} MB.")
+        if not _accepts(spec.get("accept") or (), str(file["name"]), str(file["mime"])):
+            raise InvalidPayload(f"{file['name']} is not of a type that is asked for.")
+
+
+def _accepts(accept: Sequence[str], name: str, mime: str) -> bool:
+    """As the `accept` of a file input: MIME types, `type/*`, or extensions with a dot; none is
+    any."""
+    mime = mime.partition(";")[0].strip().lower()
+    kinds = [kind.strip().lower() for kind in accept]
+    wanted = {"*", "*/*", mime, f"{mime.partition('/')[0]}/*"}
+    return not kinds or any(
+        name.lower().endswith(kind) if kind.startswith(".") else kind in wanted for kind in kinds
+    )

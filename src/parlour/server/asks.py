@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from parlour.core.asks import accept, ask_thread
+from parlour.core.asks import accept, ask_thread, check_files
 from parlour.core.streams import Batch, Dedupe
 from parlour.errors import CommandError, NotFound
 from parlour.ports import Lost
@@ -217,6 +217,7 @@ class Asks:
     ) -> dict[str, Any]:
         accepted = accept(ask["spec"], answer)
         files = await self._node.attachments(caller.user, accepted.get("files", []))
+        check_files(ask["spec"], files)
         by = caller.user.author()
         closed = {
             "ask_id": ask["ask_id"],
