@@ -168,10 +168,13 @@ class Message:
     async def stream_token(self, token: str, is_sequence: bool = False) -> None:
         """Add a token; with `is_sequence` the token is the whole text so far and replaces it.
 
-        The first one shows the message. Waits only when the store is far behind.
+        The first one shows the message. Waits only when the store is far behind. After a Stop it
+        raises `CancelledError`, also where the handler caught the first one.
         """
         if not token:
             return
+        if get_context().stopping:
+            raise asyncio.CancelledError("the run was stopped")
         if is_sequence:
             self.content = token
             await self._open()

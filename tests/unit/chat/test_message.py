@@ -404,3 +404,52 @@ async def test_changing_a_persons_message_leaves_its_author(stage: Stage, app: R
     assert question["author"] == {"id": "ann", "name": "Ann"}
     assert question["data"]["metadata"] == {"checked": True}
     assert answer["author"]["name"] == "Assistant!"
+
+
+async def test_a_handler_that_swallows_the_stop_cannot_stream_on(
+    stage: Stage, app: Registry
+) -> None:
+    halfway = asyncio.Event()
+
+    @cl.on_message
+    async def reply() -> None:
+        answer = cl.Message()
+        await answer.stream_token("before")
+        halfway.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await answer.stream_token(" and after")
+
+    talk = await stage.talk(app)
+    await talk.do("message:send", content="go")
+    await halfway.wait()
+    await talk.do("run:stop")
+
+    assert [answer["content"] for answer in await talk.answers()] == ["before"]
+    assert await talk.outcome() == "stopped"
+
+
+async def test_a_handler_may_say_a_last_word_when_it_is_stopped(
+    stage: Stage, app: Registry
+) -> None:
+    halfway = asyncio.Event()
+
+    @cl.on_message
+    async def reply() -> None:
+        answer = cl.Message()
+        try:
+            await answer.stream_token("half")
+            halfway.set()
+            await asyncio.Event().wait()
+        finally:
+            answer.content += " (cut short)"
+            await answer.update()
+
+    talk = await stage.talk(app)
+    await talk.do("message:send", content="go")
+    await halfway.wait()
+    await talk.do("run:stop")
+
+    [answer] = await talk.answers()
+    assert (answer["content"], answer["streaming"]) == ("half (cut short)", False)
