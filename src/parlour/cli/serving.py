@@ -35,7 +35,8 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a fre
 Data = Annotated[Path | None, typer.Option(help="Data folder.")]
 Transport = Annotated[str | None, typer.Option(help="fast or asgi.")]
 
-Prepare = Callable[[Node, str], Awaitable[None]]
+Greet = Callable[[Node, str], Awaitable[Panel]]
+"""Prepares the node for its first visitors; what people are told when it accepts them."""
 
 
 def run(
@@ -75,15 +76,14 @@ def demo(
     )
     app = load_app(DEMO_APP)
 
-    async def welcome(node: Node, address: str) -> None:
-        known = await _prepare_demo_user(node, password)
-        _print_demo(address, known)
+    async def welcome(node: Node, address: str) -> Panel:
+        return _welcome(address, await _prepare_demo_user(node, password))
 
     run_async(_serve(settings, app, welcome))
 
 
 async def _serve(
-    settings: Settings, app: Application, prepare: Prepare, *, shared: bool = False
+    settings: Settings, app: Application, greet: Greet, *, shared: bool = False
 ) -> None:
     configure_logging(settings.log_format, settings.log_level)
     async with AsyncExitStack() as stack:
@@ -93,16 +93,16 @@ async def _serve(
         )
         with progress_bar() as progress:
             served = await stack.enter_async_context(serving(settings, app, progress=progress))
-        await prepare(served.node, address_of(listener, settings))
-        await listen(served, settings, listener)
+        greeting = await greet(served.node, address_of(listener, settings))
+        await listen(served, settings, listener, lambda: err.print(greeting, highlight=False))
 
 
-async def _greet(node: Node, address: str) -> None:
+async def _greet(node: Node, address: str) -> Panel:
     lines = [f"[bold]{node.app.name}[/] is at [link={address}]{address}[/]"]
     if await node.accounts.count() == 0 and not _open_to_strangers(node):
         lines.append("Nobody can sign in yet: [bold]parlour user add NAME --admin[/]")
     lines.append("[dim]Ctrl+C stops it.[/]")
-    err.print(Panel("\n".join(lines), expand=False))
+    return Panel("\n".join(lines), expand=False)
 
 
 def _open_to_strangers(node: Node) -> bool:
@@ -156,7 +156,7 @@ def _keep_password(path: Path, password: str) -> None:
         raise Unavailable(f"{path} cannot be written ({error.strerror}).") from None
 
 
-def _print_demo(address: str, password: str | None) -> None:
+def _welcome(address: str, password: str | None) -> Panel:
     known = password or "the one you set (parlour user password demo sets another)"
     lines = [
         f"Open      [link={address}][bold]{address}[/][/]",
@@ -166,7 +166,7 @@ def _print_demo(address: str, password: str | None) -> None:
         "Or create an account on the page: a second person sees nothing of the first.",
         "[dim]Ctrl+C stops the server; conversations stay in the data folder.[/]",
     ]
-    err.print(Panel("\n".join(lines), title="Parlour demo", expand=False), highlight=False)
+    return Panel("\n".join(lines), title="Parlour demo", expand=False)
 
 
 # -- restart on change -----------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
-from parlour.core.streams import Position
-from parlour.errors import PositionLost
+from parlour.core.streams import Position, check_stream_name
+from parlour.errors import InvalidPayload, PositionLost
 from parlour.server.connections import Caller
 from parlour.transports.http import events as sse
 from parlour.transports.http.calling import CurrentCaller
@@ -53,6 +53,7 @@ async def read_stream(
     something happens. `Accept: text/event-stream`: the same without end; `Last-Event-ID` wins over
     `after`; events named `snapshot` replace everything before, `error` is the last one.
     """
+    _check_name(name)
     if sse.MEDIA_TYPE in request.headers.get("accept", ""):
         position = parse_position(last_event_id) or parse_position(after)
         watch = sse.Watch(node, token_of(request) or "")
@@ -63,6 +64,13 @@ async def read_stream(
     if wait and answer["status"] == "live":
         return await _wait(node, caller, name, position_of(answer["position"]), wait)
     return answer
+
+
+def _check_name(name: str) -> None:
+    try:
+        check_stream_name(name)
+    except ValueError as error:
+        raise InvalidPayload(str(error), field="name") from None
 
 
 async def _page(
