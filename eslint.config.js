@@ -12,7 +12,7 @@ export default ts.config(
       'docs/**',
       '.venv/**',
       'data/**',
-      'tests/**',
+      'tests/interop/**',
       'benchmarks/**',
     ],
   },

@@ -1,0 +1,77 @@
+/** One headless Chromium for a test file; each person gets a context of their own. */
+
+import { existsSync } from 'node:fs';
+
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+
+import type { DemoServer } from './server';
+import { ChatPage } from './pages/chat';
+import { SignInPage } from './pages/sign-in';
+
+const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
+
+export const PHONE: BrowserContextOptions = {
+  viewport: { width: 360, height: 740 },
+  hasTouch: true,
+  isMobile: true,
+};
+
+export class Visitors {
+  readonly #browser: Browser;
+  readonly #server: DemoServer;
+  /** What the pages complained about on their consoles. */
+  readonly complaints: string[] = [];
+
+  static async open(server: DemoServer): Promise<Visitors> {
+    if (!existsSync(CHROMIUM)) throw new Error(`There is no Chromium at ${CHROMIUM}.`);
+    const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'];
+    return new Visitors(await chromium.launch({ executablePath: CHROMIUM, args }), server);
+  }
+
+  private constructor(browser: Browser, server: DemoServer) {
+    this.#browser = browser;
+    this.#server = server;
+  }
+
+  /** A stranger in a fresh browser, before the sign-in page. */
+  async stranger(options: BrowserContextOptions = {}): Promise<SignInPage> {
+    const context = await this.#browser.newContext({
+      baseURL: this.#server.url,
+      viewport: { width: 1280, height: 800 },
+      ...options,
+    });
+    context.setDefaultTimeout(20_000);
+    const page = await context.newPage();
+    this.#watch(page);
+    const signIn = new SignInPage(page);
+    await signIn.open();
+    return signIn;
+  }
+
+  /** Somebody with an account, made for this test. */
+  async person(name: string, password: string, options?: BrowserContextOptions): Promise<ChatPage> {
+    const signIn = await this.stranger(options);
+    await signIn.signUp(name, password);
+    return new ChatPage(signIn.page);
+  }
+
+  /** Another tab of the same person. */
+  async tab(chat: ChatPage, path = '/'): Promise<ChatPage> {
+    const page = await chat.page.context().newPage();
+    this.#watch(page);
+    await page.goto(path);
+    return new ChatPage(page);
+  }
+
+  async close(): Promise<void> {
+    await this.#browser.close();
+  }
+
+  #watch(page: Page): void {
+    page.on('pageerror', (error) => this.complaints.push(error.message));
+    page.on('dialog', (dialog) => {
+      this.complaints.push(`dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+  }
+}

@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { Visitors } from './browser';
+import type { ChatPage } from './pages/chat';
+import { DemoServer, PASSWORD } from './server';
+
+let server: DemoServer;
+let visitors: Visitors;
+let chat: ChatPage;
+
+beforeAll(async () => {
+  server = await DemoServer.start();
+  visitors = await Visitors.open(server);
+  chat = await visitors.person('traveller', PASSWORD);
+});
+afterAll(async () => {
+  await visitors?.close();
+  await server?.stop();
+});
+
+test('a server that dies in mid-answer is told, and what was written stays', async () => {
+  await chat.say('long 3000');
+  await chat.lastAnswer.waitFor();
+
+  await server.kill();
+  await chat.banner.waitFor();
+  const shown = await chat.answerText();
+  await server.begin();
+  await chat.banner.waitFor({ state: 'detached' });
+  await chat.settled();
+
+  expect(shown.length).toBeGreaterThan(0);
+  expect(await chat.answerText()).toContain(shown);
+  expect(await chat.outcome.getAttribute('data-outcome')).toBe('interrupted');
+});
+
+test('what is written while the server is away is sent once when it is back', async () => {
+  await server.kill();
+  await chat.banner.waitFor();
+
+  await chat.composer.fill('count to 12');
+  await chat.composer.press('Enter');
+  await chat.pending.waitFor();
+  await server.begin();
+  await chat.spoken('count to 12').waitFor();
+  await chat.settled();
+
+  expect(await chat.page.getByText('count to 12', { exact: true }).count()).toBe(1);
+  expect(await chat.answerText()).toBe('1 2 3 4 5 6 7 8 9 10 11 12');
+});
+
+test('what was typed and not sent is still there after a reload without a server', async () => {
+  await chat.composer.fill('half a thought');
+  await server.kill();
+  await server.begin();
+  await chat.page.reload();
+  await chat.composer.waitFor();
+
+  expect(await chat.composer.inputValue()).toBe('half a thought');
+});
