@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 
 from sqlalchemy import exc
 
@@ -13,9 +14,10 @@ DRIVER_ERRORS: tuple[type[Exception], ...] = (
     sqlite3.Error,
     OSError,
     TimeoutError,
+    OverflowError,
 )
-"""What a database call may raise besides our own errors (asyncpg's connection errors are
-OSErrors)."""
+"""What a database call may raise besides our own errors: asyncpg's connection errors are OSErrors,
+and SQLAlchemy passes on SQLite's OverflowError for a number that is too big."""
 
 _REMEDIES = (
     ("disk is full", "the disk is full: free some space in the data folder's file system"),
@@ -29,23 +31,36 @@ _REMEDIES = (
 
 
 def translate(error: Exception) -> ParlourError:
-    """The Parlour error for what a driver raised. Pure; the caller raises it `from` the
-    original."""
+    """The Parlour error for what a driver raised; the caller raises it `from` the original."""
     if isinstance(error, exc.IntegrityError):
         return Conflict("the database refused a value that is already taken")
-    if isinstance(error, exc.DataError):
-        return InvalidPayload("the database cannot hold this value")
-    if isinstance(error, exc.StatementError) and isinstance(
-        error.orig, OverflowError | ValueError | TypeError
-    ):
+    if _is_data_error(error):
         return InvalidPayload("the database cannot hold this value")
     return Unavailable(f"the database is not available: {_explain(error)}")
 
 
+def _is_data_error(error: Exception) -> bool:
+    """Whether a value, and not the database, was at fault (SQLSTATE class 22: data exception)."""
+    if isinstance(error, exc.DataError | OverflowError):
+        return True
+    origin = error.orig if isinstance(error, exc.StatementError) else None
+    if isinstance(origin, OverflowError | ValueError | TypeError):
+        return True
+    return str(getattr(origin, "sqlstate", None) or "").startswith("22")
+
+
 def _explain(error: Exception) -> str:
-    text = str(getattr(error, "orig", None) or error)
-    lowered = text.lower()
-    for words, remedy in _REMEDIES:
-        if words in lowered:
-            return remedy
+    for text in _texts(error):
+        for words, remedy in _REMEDIES:
+            if words in text.lower():
+                return remedy
+    text = next(iter(_texts(error)))
     return (text.splitlines() or [type(error).__name__])[0][:200] or type(error).__name__
+
+
+def _texts(error: BaseException | None) -> Iterator[str]:
+    """The messages of an error and of those that it covers: a full disk ends SQLite's transaction,
+    so that leaving the savepoint fails as well, with a message that says nothing."""
+    while error is not None:
+        yield str(getattr(error, "orig", None) or error)
+        error = error.__context__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -50,11 +51,18 @@ class Ear:
 
     async def heard(self, count: int) -> list[str]:
         """Wait until `count` events were heard; gives their texts."""
+        await self._until(lambda: len(self.texts) >= count)
+        return self.texts
+
+    async def lost(self) -> None:
+        """Wait for `Lost`."""
+        await self._until(lambda: bool(self.items) and isinstance(self.items[-1], Lost))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT_S):
-            while len(self.texts) < count:
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
-        return self.texts
 
 
 async def _drain(follower: Follower, into: list[str]) -> None:
