@@ -52,7 +52,7 @@ bench-fanout: $(VENV)/.dev tests/interop/node_modules/.installed ## Measure fan-
 	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))
 
 fault: $(VENV)/.dev ## Break things while a conversation streams (ROUNDS=200 SEED=1)
-	$(BIN)/python -m tests.fault --rounds $(ROUNDS) --seed $(SEED)
+	$(BIN)/python -m tests.fault.run --rounds $(ROUNDS) --seed $(SEED)
 
 build: $(VENV)/.dev $(PAGE) ## Build the page and the wheel (into dist/)
 	rm -rf dist

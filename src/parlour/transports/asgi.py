@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -96,7 +96,7 @@ class _Switch:
         if scope["type"] == "lifespan":
             await _pass_lifespan(receive, send)
         elif self._sockets.matches(_below_mount(scope)):
-            await self._sockets(scope, receive, send)
+            await cast(ASGIApp, self._sockets)(scope, receive, send)
         elif scope["type"] == "websocket":
             await _refuse_websocket(receive, send)
         else:

@@ -15,6 +15,7 @@ import uvicorn
 from parlour.config import Settings
 from parlour.errors import SettingsError
 from parlour.transports.asgi import Served
+from parlour.transports.socketio.fast import fast_protocol
 
 BACKLOG: Final = 4096
 IDLE_SECONDS: Final = 65
@@ -144,5 +145,7 @@ def _config(served: Served, settings: Settings) -> uvicorn.Config:
 
 
 def websocket_protocol(served: Served, settings: Settings) -> Any:
-    """What uvicorn hands an upgraded connection to."""
-    return "websockets-sansio"
+    """What uvicorn hands an upgraded connection to. Compression is only in uvicorn's own protocol."""
+    if settings.transport == "asgi" or settings.websocket_compression:
+        return "websockets-sansio"
+    return fast_protocol(served.sockets)

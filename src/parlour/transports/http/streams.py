@@ -116,7 +116,7 @@ def _answer(news: News) -> Wire:
     position = news.position.to_wire()
     if news.snapshot is not None:
         snapshot = news.snapshot
-        answer = {"status": "snapshot", "events": [], "snapshot": snapshot}
+        answer: Wire = {"status": "snapshot", "events": [], "snapshot": snapshot}
     else:
         answer = {"status": "replayed", "events": news.events}
     return {**answer, "position": position, "head": position}

@@ -93,9 +93,9 @@ def origin_allowed(allowed: tuple[str, ...] | None, headers: Mapping[str, str]) 
     origin = headers.get("origin")
     if origin is None:
         return True
-    if allowed is None:
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
-    return "*" in allowed or origin in allowed
+    if urlsplit(origin).netloc.lower() == headers.get("host", "").lower():
+        return True
+    return allowed is not None and ("*" in allowed or origin.lower() in allowed)
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes:

@@ -24,8 +24,8 @@ class SocketSettings:
     """False leaves long-polling alone; the handshake then offers no upgrade."""
 
     allowed_origins: tuple[str, ...] | None = None
-    """Origins (`https://host[:port]`) whose pages may connect, `*` for all. None means the origin
-    that the request's Host header names. A request without an Origin header is no browser's: it
+    """Origins (`https://host[:port]`) whose pages may connect, `*` for all; the origin that
+    the request's Host header names always may. A request without an Origin header is no browser's: it
     passes."""
 
     namespaces: frozenset[str] = frozenset({"/"})
