@@ -273,7 +273,7 @@ export class Connection {
     wire.on('reconnect', (payload: unknown) => this.#askedToReconnect(payload));
     wire.on('events', (payload: unknown) => this.#receive(payload));
     wire.on('access:updated', (payload: unknown) => this.#accessChanged(payload));
-    for (const event of ['presence', 'call', 'error', 'messages:history']) {
+    for (const event of ['presence', 'call', 'error', 'messages:history', 'notification']) {
       wire.on(event, (payload: unknown) => this.#signal(event, payload));
     }
     // The CONNECT answer carries more than the client library keeps (`sid` and `pid`).

@@ -15,6 +15,7 @@ import {
 import { toast } from 'svelte-sonner';
 
 import { newThread } from './new-thread.svelte';
+import { showNotice } from './notices';
 import { router } from './router.svelte';
 import { ThreadList } from './threads.svelte';
 
@@ -169,6 +170,7 @@ class App {
     connection.state.subscribe((state) => {
       if (this.connection === connection) this.link = state;
     });
+    connection.on('notification', showNotice);
     this.connection = connection;
     this.link = connection.state.get();
     this.threads = new ThreadList(this.api, connection, this.user!.id);

@@ -6,6 +6,8 @@ import {
   type ThreadRow,
 } from '@parlour/sdk';
 
+import { showNotice } from './notices';
+
 const PAGE = 40;
 const SEARCH_DELAY_MS = 200;
 
@@ -93,6 +95,7 @@ export class ThreadList {
 
   #apply(event: StreamEvent): void {
     if (event.type === 'thread:deleted') this.#drop(String(event.data['id']));
+    if (event.type === 'notification') showNotice(event.data);
     if (event.type !== 'thread:updated') return;
     const row = event.data['thread'] as ThreadRow;
     if (this.query.trim()) {
