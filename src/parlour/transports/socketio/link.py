@@ -86,6 +86,10 @@ class SocketConnection(EngineConnection):
         after_ms = round(self.server.settings.slow_consumer_after * 1000)
         self.ask_to_reconnect("slow_consumer", after_ms)
 
+    def links(self) -> list[SocketLink]:
+        """The namespaces that the client is in."""
+        return list(self._links.values())
+
     def ask_to_reconnect(self, reason: str, after_ms: int) -> None:
         """Tell every namespace, then close. There is no DISCONNECT: clients take that as final and
         would not come back."""

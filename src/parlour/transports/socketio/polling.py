@@ -62,10 +62,14 @@ class PollingCarrier:
     def take(self, connection: EngineConnection) -> list[Encoded]:
         """What the waiting GET is answered with; never empty."""
         packets = connection.take_all()
+        if packets:
+            # The close packet waits for the next poll: a client acts on it before it acts on the
+            # messages of the same body, and would not hear why.
+            return packets
         if self._finishing:
-            packets.append(engineio.CLOSE)
             connection.lost()
-        return packets or [engineio.NOOP]
+            return [engineio.CLOSE]
+        return [engineio.NOOP]
 
     async def wait(self, receive: Receive, seconds: float | None) -> bool:
         """Wait until something is to be said, at most so long. False when the client hung up."""
@@ -172,7 +176,7 @@ class _Exchange:
 
     async def _post(self, sid: str) -> None:
         connection = self._find(sid)
-        if connection is None or connection.closed:
+        if connection is None:
             return await self.refuse(refusal.UNKNOWN_SESSION)
         carrier = connection.carrier
         if not isinstance(carrier, PollingCarrier):
