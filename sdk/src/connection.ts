@@ -105,6 +105,7 @@ export class Connection {
   });
   readonly #welcome = new Store<Welcome | null>(null);
   readonly #followers = new Map<string, Follower>();
+  readonly #offers = new Map<string, (args: unknown) => unknown>();
   readonly #signals = new Map<string, Set<(payload: unknown) => void>>();
   readonly #waiting = new Set<(error: ParlourError) => void>();
   readonly #wire: Wire;
@@ -153,7 +154,16 @@ export class Connection {
     return follower;
   }
 
-  /** Hear an event that is not part of a stream (`presence`, `call`, …). */
+  /** Let the app call `run` under a name; what it gives back, or resolves to, is the answer. The
+   * returned function takes the offer back. */
+  offer(name: string, run: (args: unknown) => unknown): () => void {
+    this.#offers.set(name, run);
+    return () => {
+      if (this.#offers.get(name) === run) this.#offers.delete(name);
+    };
+  }
+
+  /** Hear an event that is not part of a stream (`presence`, `notification`, …). */
   on(event: string, run: (payload: unknown) => void): () => void {
     const runs = this.#signals.get(event) ?? new Set();
     this.#signals.set(event, runs.add(run));
@@ -272,8 +282,9 @@ export class Connection {
     wire.on('disconnect', () => this.#lost(unanswered('The connection was lost.')));
     wire.on('reconnect', (payload: unknown) => this.#askedToReconnect(payload));
     wire.on('events', (payload: unknown) => this.#receive(payload));
+    wire.on('call', (payload: unknown, ack: unknown) => void this.#called(payload, ack));
     wire.on('access:updated', (payload: unknown) => this.#accessChanged(payload));
-    for (const event of ['presence', 'call', 'error', 'messages:history', 'notification']) {
+    for (const event of ['presence', 'error', 'messages:history', 'notification']) {
       wire.on(event, (payload: unknown) => this.#signal(event, payload));
     }
     // The CONNECT answer carries more than the client library keeps (`sid` and `pid`).
@@ -356,6 +367,21 @@ export class Connection {
     this.#signal('access:updated', payload);
   }
 
+  /** The app calls a function of this client. A call is always answered: silence would hold up its run. */
+  async #called(payload: unknown, ack: unknown): Promise<void> {
+    if (typeof ack !== 'function' || !isRecord(payload)) return;
+    const run = this.#offers.get(String(payload['name']));
+    if (!run) {
+      ack(declined('unknown_function', 'This client does not offer that function.'));
+      return;
+    }
+    try {
+      ack((await run(payload['args'])) ?? null);
+    } catch (error) {
+      ack(declined('call_failed', error instanceof Error ? error.message : String(error)));
+    }
+  }
+
   #signal(event: string, payload: unknown): void {
     for (const run of this.#signals.get(event) ?? []) run(payload);
   }
@@ -413,4 +439,8 @@ function watchNetwork(back: () => void, gone: () => void): () => void {
     window.removeEventListener('offline', gone);
     document.removeEventListener('visibilitychange', woke);
   };
+}
+
+function declined(code: string, message: string) {
+  return { ok: false, error: { code, message, retryable: false } };
 }

@@ -146,3 +146,37 @@ describe('the back-off', () => {
     expect([backOff(0, () => 0), backOff(0, () => 1)]).toEqual([500, 1500]);
   });
 });
+
+describe('a call of the app', () => {
+  async function called(name: string, args: unknown): Promise<unknown> {
+    await when(connection!.state, ({ phase }) => phase === 'live');
+    return await server.call('call', { call_id: 'c1', name, args });
+  }
+
+  test('is answered by the function that was offered', async () => {
+    open().offer('double', async (args) => (args as { n: number }).n * 2);
+
+    expect(await called('double', { n: 21 })).toBe(42);
+  });
+
+  test('is declined where nothing is offered, or no longer', async () => {
+    const withdraw = open().offer('double', () => 1);
+    withdraw();
+
+    expect(await called('double', {})).toMatchObject({
+      ok: false,
+      error: { code: 'unknown_function' },
+    });
+  });
+
+  test('that fails says why instead of staying silent', async () => {
+    open().offer('break', () => {
+      throw new Error('no camera here');
+    });
+
+    expect(await called('break', {})).toMatchObject({
+      ok: false,
+      error: { code: 'call_failed', message: 'no camera here' },
+    });
+  });
+});

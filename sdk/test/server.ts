@@ -86,6 +86,12 @@ export class StreamServer {
     this.#io.emit(event, payload);
   }
 
+  /** Ask the one client that is connected and wait for its acknowledgement. */
+  async call(event: string, payload: unknown): Promise<unknown> {
+    const [socket] = this.#io.sockets.sockets.values();
+    return await socket!.timeout(5000).emitWithAck(event, payload);
+  }
+
   /** Cut every connection as a dying network would. */
   cut(): void {
     for (const socket of this.#io.sockets.sockets.values()) socket.conn.close();

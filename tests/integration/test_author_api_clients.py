@@ -187,3 +187,30 @@ async def test_a_disconnect_is_not_an_end_and_an_end_is_told_once(
 
     assert again.answers() == ["kept"]
     assert ends == ["kept"]
+
+
+async def test_the_tab_that_knows_a_function_answers_for_the_session(
+    registry: Registry, tmp_path: Path
+) -> None:
+    @cl.on_message
+    async def reply() -> None:
+        result = await cl.CopilotFunction("double", {"a": 4}, timeout=10).acall()
+        await cl.Message(f"{result}").send()
+
+    async with (
+        serve(ChatApp(registry), tmp_path) as served,
+        person(served, "alice") as first,
+        person(served, "alice") as second,
+    ):
+
+        @first.client.socket.on("call")
+        async def unknown(payload: Any) -> Any:
+            return {"ok": False, "error": {"code": "unknown_function", "message": "not here"}}
+
+        @second.client.socket.on("call")
+        async def known(payload: Any) -> Any:
+            return payload["args"]["a"] * 2
+
+        await first.ended(await first.say("go"))
+
+    assert first.answers() == ["8"]

@@ -19,10 +19,11 @@ class Calls:
         self._new_id = new_id
 
     async def call_session(self, session_id: str, name: str, args: Any, timeout: float) -> Any:
-        """Call one session's client; with several connections the first answer decides.
+        """Call one session's client; with several connections the first one that takes the call
+        decides.
 
-        `timeout` in seconds. Raises `CallGone` where nobody is connected or all left, `CallTimeout`, and
-        `CallRefused` where the client answered `{ok: false}`.
+        `timeout` in seconds. Raises `CallGone` where nobody is connected or all left,
+        `CallTimeout`, and `CallRefused` where the client answered `{ok: false}`.
         """
         members = self._hub.members(f"session:{session_id}")
         if not members:
@@ -33,29 +34,31 @@ class Calls:
     async def first_answer(
         self, members: Sequence[Connection], event: str, payload: Any, timeout: float
     ) -> Any:
-        """Emit to all of `members`; the first acknowledgement's first argument. Raises as above."""
+        """Emit to all of `members`; the first argument of the first acknowledgement that is no
+        refusal (one tab may offer what another does not know). Raises as above."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         left = len(members)
+        failure: CallGone | CallRefused = CallGone()
 
         def done(args: Sequence[Any] | None) -> None:
-            nonlocal left
+            nonlocal left, failure
             left -= 1
             if answer.done():
                 return
-            if args is not None:
-                answer.set_result(args[0] if args else None)
-            elif left == 0:
-                answer.set_exception(CallGone())
+            result = args[0] if args else None
+            if isinstance(result, dict) and result.get("ok") is False:
+                failure = CallRefused(str((result.get("error") or {}).get("message", "")))
+            elif args is not None:
+                answer.set_result(result)
+            if left == 0 and not answer.done():
+                answer.set_exception(failure)
 
         forget = [member.link.call(event, [payload], done) for member in members]
         try:
             async with asyncio.timeout(timeout):
-                result = await answer
+                return await answer
         except TimeoutError:
             raise CallTimeout() from None
         finally:
             for cancel in forget:
                 cancel()
-        if isinstance(result, dict) and result.get("ok") is False:
-            raise CallRefused(str((result.get("error") or {}).get("message", "")))
-        return result
