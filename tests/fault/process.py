@@ -30,7 +30,7 @@ class ServerProcess:
             "PARLOUR_DATA_FOLDER": str(folder),
             "PARLOUR_PING_INTERVAL_SECONDS": "1",
             "PARLOUR_PING_TIMEOUT_SECONDS": "1",
-            "PARLOUR_LOG_LEVEL": "warning",
+            "PARLOUR_LOG_LEVEL": os.environ.get("FAULT_LOG_LEVEL", "warning"),
             "PARLOUR_COMMANDS_PER_SECOND": "1000",
             "PARLOUR_SHUTDOWN_RUNS_SECONDS": "1",
             **environment,

@@ -31,7 +31,7 @@ from parlour.testing.fault_proxy import FaultProxy
 from tests.fault.check import Reader, count_errors
 from tests.fault.stage import EmbeddedStage, RedisStage, Stage
 
-ROUND_LIMIT_S = 120.0
+ROUND_LIMIT_S = 60.0
 
 
 @dataclass
@@ -77,13 +77,15 @@ async def play(stage: Stage, fault: str, tokens: int, moment: int, totals: Total
                     elif broken is not None and broken.done() and healed_at is None:
                         healed_at = broken.result()
                         totals.recoveries.append(max(0.0, time.monotonic() - healed_at))
-                    if broken is not None and broken.done() and _over(reader):
+                    if _over(reader):
                         break
-                    if broken is None and _over(reader):
-                        broken = asyncio.create_task(stage.inject(fault, proxy, client))
-            assert broken is not None
-            await broken
-            fresh = await _fresh_snapshot(stage, thread_id)
+                broken = broken or asyncio.create_task(stage.inject(fault, proxy, client))
+                await broken
+                fresh = await _fresh_snapshot(stage, thread_id)
+                while not _over(reader) or reader.position != fresh.position:
+                    reader.take(await anext(following))
+                    if reader.position != fresh.position:
+                        fresh = await _fresh_snapshot(stage, thread_id)
     _judge(reader, fresh, tokens, totals, fault)
 
 
@@ -141,15 +143,18 @@ async def run(args: argparse.Namespace, console: Console) -> Totals:
                 for number in range(args.rounds):
                     fault = faults[number % len(faults)]
                     moment = draw.randrange(1, args.tokens)
-                    await _guarded(play(stage, fault, args.tokens, moment, totals), fault, number)
+                    round_ = play(stage, fault, args.tokens, moment, totals)
+                    await _guarded(round_, stage, fault, number)
                     progress.advance(bar)
     return totals
 
 
-async def _guarded(work: Awaitable[None], fault: str, number: int) -> None:
+async def _guarded(work: Awaitable[None], stage: Stage, fault: str, number: int) -> None:
     try:
         await work
     except TimeoutError:
+        for path in sorted(stage.folder.rglob("server.log")):
+            sys.stderr.write(f"--- {path.parent.name}\n{path.read_text()[-6000:]}\n")
         raise SystemExit(f"round {number} ({fault}) did not end in {ROUND_LIMIT_S} s") from None
 
 

@@ -27,6 +27,7 @@ class Stage(ABC):
     `writer_port`."""
 
     token: str
+    folder: Path
 
     @property
     @abstractmethod
@@ -83,6 +84,7 @@ class EmbeddedStage(Stage):
     """One process with its data folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._server = ServerProcess(folder, {})
 
     async def __aenter__(self) -> Self:
@@ -142,7 +144,7 @@ class RedisStage(Stage):
     """Two processes on one Redis and one PostgreSQL; the reader and the run are on different ones."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -158,7 +160,7 @@ class RedisStage(Stage):
             "PARLOUR_REDIS_TIMEOUT_SECONDS": "2",
             "PARLOUR_NODE_LEASE_SECONDS": "5",
         }
-        folders = [self._folder / name for name in ("a", "b")]
+        folders = [self.folder / name for name in ("a", "b")]
         for folder in folders:
             folder.mkdir()
         self._servers = [ServerProcess(folder, environment) for folder in folders]

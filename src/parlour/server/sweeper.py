@@ -90,12 +90,13 @@ class Sweeper:
         if lease is None:
             return 0
         try:
-            return await self.interrupt_thread(thread_id, lease.generation)
+            ended = await self.interrupt_thread(thread_id, lease.generation)
         except (LeaseLost, PositionLost) as error:
-            log.info("somebody else ended the runs", thread=thread_id, error=str(error))
+            # Not released: it runs out, is found again, and then somebody tries again.
+            log.info("dead runs are left for later", thread=thread_id, error=str(error))
             return 0
-        finally:
-            await node.leases.release(lease)
+        await node.leases.release(lease)
+        return ended
 
     async def interrupt_thread(self, thread_id: str, fence: int | None) -> int:
         """End every unfinished run of one conversation."""
