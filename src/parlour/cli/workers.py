@@ -45,16 +45,17 @@ class _Workers:
         self._grace = grace
         self._stop = asyncio.Event()
         self._started_well = False
+        self._failed = False
 
     async def run(self) -> bool:
-        """Until a signal; False when every worker failed at its start."""
+        """Until a signal; False when the workers could not start."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
         async with asyncio.TaskGroup() as tasks:
             for index in range(self._count):
                 tasks.create_task(self._keep(index))
-        return self._started_well
+        return not self._failed
 
     async def _keep(self, index: int) -> None:
         pause = 0.5
@@ -65,7 +66,8 @@ class _Workers:
                 return
             lived = asyncio.get_running_loop().time() - began
             if lived < HEALTHY_SECONDS and not self._started_well:
-                # The same mistake would stop it again: say it once.
+                # The same mistake would stop it again: it has been told, once is enough.
+                self._failed = True
                 self._stop.set()
                 return
             pause = 0.5 if lived >= HEALTHY_SECONDS else min(pause * 2, LONGEST_PAUSE)
