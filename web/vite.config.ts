@@ -9,7 +9,8 @@ const server = process.env['PARLOUR_URL'] ?? 'http://127.0.0.1:8000';
 
 export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
-  base: '/',
+  // Addresses are relative to the page's <base>, which the server sets to where it is mounted.
+  base: './',
   plugins: [tailwindcss(), svelte()],
   build: {
     outDir: fileURLToPath(new URL('../src/parlour/transports/http/static', import.meta.url)),

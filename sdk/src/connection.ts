@@ -32,6 +32,7 @@ const FINAL: ReadonlySet<string> = new Set([
   'forbidden',
   'unsupported_protocol',
   'missing_user_env',
+  'invalid_payload',
 ]);
 
 /** `connecting`: never live yet. `resyncing`: connected again, streams are catching up; what is shown is

@@ -6,6 +6,8 @@ export interface WireError {
   retryable?: boolean;
   reference?: string;
   status?: number;
+  /** Whatever else the server said, such as `limit` or `names`. */
+  details?: Record<string, unknown>;
 }
 
 /** A refusal or failure with a stable `code`. `retryable` says whether the same request may succeed later. */
@@ -14,6 +16,7 @@ export class ParlourError extends Error {
   readonly retryable: boolean;
   readonly reference: string | undefined;
   readonly status: number | undefined;
+  readonly details: Readonly<Record<string, unknown>>;
 
   constructor(error: WireError) {
     super(error.message || error.code);
@@ -22,6 +25,7 @@ export class ParlourError extends Error {
     this.retryable = error.retryable ?? false;
     this.reference = error.reference;
     this.status = error.status;
+    this.details = error.details ?? {};
   }
 
   /** Read whatever stands under `error` in an acknowledgement. */
@@ -32,6 +36,7 @@ export class ParlourError extends Error {
       code: text(fields['code']) ?? 'error',
       message: text(fields['message']) ?? 'The server refused without a reason.',
       retryable: fields['retryable'] === true,
+      details: fields,
       ...(text(fields['reference']) ? { reference: text(fields['reference'])! } : {}),
     });
   }

@@ -248,6 +248,7 @@ function problem(status: number, body: unknown): ParlourError {
     message: (told as string | undefined) ?? `The server answered with status ${status}.`,
     retryable: fields['retryable'] === true || status === 503 || status === 429,
     status,
+    details: fields,
     ...(typeof fields['reference'] === 'string' ? { reference: fields['reference'] } : {}),
   });
 }

@@ -14,14 +14,16 @@ import {
 } from '@parlour/sdk';
 import { toast } from 'svelte-sonner';
 
+import { address, BASE, storageKey } from './base';
+import { environment } from './environment';
 import { newThread } from './new-thread.svelte';
 import { showNotice } from './notices';
 import { router } from './router.svelte';
 import { ThreadList } from './threads.svelte';
 
-const SESSION_KEY = 'parlour.session';
-const DRAFT_KEY = 'parlour.draft:';
-const EXPIRY_KEY = 'parlour.expires';
+const SESSION_KEY = storageKey('session');
+const DRAFT_KEY = `${storageKey('draft')}:`;
+const EXPIRY_KEY = storageKey('expires');
 /** `setTimeout` holds 31 bits. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -39,8 +41,11 @@ class App {
   threads = $state.raw<ThreadList | null>(null);
   /** Why the person was signed out, for the sign-in page. */
   notice = $state<string | null>(null);
-  readonly api = new Api();
+  /** Names of what the app needs from this person and does not have (`user_env`). */
+  missing = $state.raw<readonly string[] | null>(null);
+  readonly api = new Api({ url: BASE });
   #returnTo = '/';
+  #environment = environment.get();
   #renewal: ReturnType<typeof setTimeout> | undefined;
 
   get name(): string {
@@ -90,9 +95,18 @@ class App {
       report(error, 'Signing out failed');
     }
     clearTab();
+    environment.clear();
+    this.#environment = {};
     this.notice = null;
     this.#returnTo = '/';
     this.#leave();
+  }
+
+  /** Give the app what it asked for, and connect with it. */
+  provide(values: Record<string, string>): void {
+    environment.set(values);
+    this.#environment = values;
+    this.#connect();
   }
 
   chooseProfile(name: string): void {
@@ -162,8 +176,11 @@ class App {
 
   #connect(): void {
     this.#disconnect();
+    this.missing = null;
     const connection = connect({
+      path: address('/ws/socket.io'),
       sessionId: tabSession(),
+      userEnv: this.#environment,
       ...(this.profile ? { chatProfile: this.profile } : {}),
       onRefused: (error) => this.#refused(error),
     });
@@ -185,6 +202,7 @@ class App {
   }
 
   #refused(error: ParlourError): void {
+    if (error.code === 'missing_user_env') this.missing = error.details['names'] as string[];
     if (error.code !== 'unauthenticated' && error.code !== 'token_expired') return;
     this.notice =
       error.code === 'token_expired'

@@ -9,6 +9,8 @@
 import DOMPurify from 'dompurify';
 import MarkdownIt from 'markdown-it';
 
+import { address as addressOf } from './base';
+
 export type Block =
   | { kind: 'html'; source: string; html: string }
   | { kind: 'code'; source: string; language: string; code: string };
@@ -45,9 +47,15 @@ markdown.renderer.rules['image'] = (tokens, index) => {
   const address = String(token.attrGet('src') ?? '');
   const source = markdown.utils.escapeHtml(address);
   const alt = markdown.utils.escapeHtml(token.content || 'Image');
-  if (isOwnFile(address)) return `<img src="${source}" alt="${alt}" loading="lazy">`;
+  if (isOwnFile(address))
+    return `<img src="${markdown.utils.escapeHtml(ownFile(address))}" alt="${alt}" loading="lazy">`;
   return `<a href="${source}" class="remote-image">${alt}</a>`;
 };
+
+/** Where a file of the own store is found from this page. */
+export function ownFile(url: string): string {
+  return addressOf(url);
+}
 
 /** A file of this server's own file store. */
 export function isOwnFile(url: string): boolean {

@@ -1,6 +1,8 @@
 import { newId } from '@parlour/sdk';
 
-const KEY = 'parlour.new';
+import { storageKey } from './base';
+
+const KEY = storageKey('new');
 
 /** The conversation that stands open at `/` before anything was said in it. Its id is made here and kept
  * for the tab, so that a reload finds the same greeting or question instead of starting another one. */

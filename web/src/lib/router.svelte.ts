@@ -1,3 +1,5 @@
+import { address, pathBelow } from './base';
+
 export type Route =
   | { name: 'new' }
   | { name: 'thread'; id: string }
@@ -17,22 +19,24 @@ export function parseRoute(path: string): Route {
   return { name: 'not-found' };
 }
 
+/** The path of a conversation, below the application's root. */
 export function threadPath(id: string): string {
   return `/c/${encodeURIComponent(id)}`;
 }
 
 class Router {
-  path = $state(location.pathname);
+  /** Below the application's root. */
+  path = $state(pathBelow(location.pathname));
   route = $derived(parseRoute(this.path));
 
   constructor() {
-    addEventListener('popstate', () => (this.path = location.pathname));
+    addEventListener('popstate', () => (this.path = pathBelow(location.pathname)));
   }
 
   go(path: string, { replace = false } = {}): void {
-    if (path !== location.pathname) {
-      if (replace) history.replaceState(null, '', path);
-      else history.pushState(null, '', path);
+    if (path !== this.path) {
+      if (replace) history.replaceState(null, '', address(path));
+      else history.pushState(null, '', address(path));
     }
     this.path = path;
   }
@@ -43,7 +47,7 @@ class Router {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const anchor = event.currentTarget as HTMLAnchorElement;
     event.preventDefault();
-    this.go(anchor.pathname);
+    this.go(pathBelow(anchor.pathname));
   };
 }
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 from pathlib import Path
 from typing import Final
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +22,7 @@ REVALIDATE: Final = "no-cache"
 
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 _OWN_PATHS: Final = ("api/", "ws/", "health/")
+_AT_ROOT: Final = '<base href="/"'
 
 _NOT_BUILT: Final = """<!doctype html>
 <html lang="en">
@@ -69,9 +72,18 @@ class _Files(StaticFiles):
             if error.status_code != 404 or not _is_page(path):
                 raise
             response = await super().get_response("index.html", scope)
+        response = await _based(response, str(scope.get("root_path", "")))
         response.headers["cache-control"] = _caching(path)
         response.headers["content-security-policy"] = self._policy
         return response
+
+
+async def _based(response: Response, root: str) -> Response:
+    """The page of an application that is mounted below a path: its addresses start there."""
+    if not root or not isinstance(response, FileResponse) or response.media_type != "text/html":
+        return response
+    page = await anyio.Path(response.path).read_text("utf-8")
+    return HTMLResponse(page.replace(_AT_ROOT, f'<base href="{html.escape(root)}/"', 1))
 
 
 def _is_own(path: str) -> bool:
