@@ -15,8 +15,8 @@ PAGE_SOURCES := $(shell find sdk/src web/src web/public web/index.html web/*.ts 
 	-type f 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-web check format bench bench-fanout fault build \
-	screenshots docs constraints clean system
+.PHONY: help demo test test-python test-web test-browser check format bench bench-fanout fault \
+	build screenshots docs constraints clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -25,10 +25,17 @@ help: ## List the commands
 demo: $(VENV)/.installed $(PAGE) ## Serve the demo (PORT=8000 HOST=127.0.0.1 DATA=data)
 	@$(BIN)/parlour demo --host $(HOST) --port $(PORT) --data $(DATA)
 
-test: system test-web test-python ## Install what is missing and run every test
+test: ## Install what is missing and run every test
+	@scripts/install-servers.sh
+	$(MAKE) test-web
+	$(MAKE) test-browser
+	$(MAKE) test-python
 
 test-web: node_modules/.installed
 	npm test
+
+test-browser: $(VENV)/.installed $(PAGE)
+	@scripts/test-browser.sh
 
 test-python: $(VENV)/.dev $(PAGE) tests/interop/node_modules/.installed
 	$(BIN)/python -m pytest
@@ -73,10 +80,6 @@ clean: ## Remove everything that was installed or built (not the data)
 	rm -rf sdk/dist dist build $(dir $(PAGE))
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-
-# Browsers and database servers for the tests: installed where that is possible, named otherwise.
-system:
-	@scripts/install-servers.sh
 
 # -- what is installed ------------------------------------------------------------------------------
 
