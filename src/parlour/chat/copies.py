@@ -13,8 +13,23 @@ from parlour.chat.context import ParlourContext
 _SUFFIX: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
 
+KEPT_FILES: Final = 200
+"""Newest files that `context.session.files` lists."""
+
+
+def list_file(found: ParlourContext, reference: Mapping[str, Any]) -> None:
+    """Put a file that came in into the session's list."""
+    files = found.chat.files
+    files.pop(str(reference["id"]), None)
+    files[str(reference["id"])] = dict(reference)
+    while len(files) > KEPT_FILES:
+        del files[next(iter(files))]
+
+
 async def copy_file(found: ParlourContext, reference: Mapping[str, Any]) -> str:
-    """Copy a stored file into the activation's folder and give back its path. Raises `NotFound`."""
+    """Copy a stored file into the activation's folder and give back its path; the session lists it.
+    Raises `NotFound`."""
+    list_file(found, reference)
     folder = await _folder(found)
     path = folder / f"{len(found.copies)}{_suffix(str(reference.get('name') or ''))}"
     found.copies.append(str(path))

@@ -59,7 +59,7 @@ class Session:
 
     @property
     def files(self) -> Mapping[str, Mapping[str, Any]]:
-        """Files that came with this session, by id."""
+        """The newest files that people gave in this session, by id: `{id, name, mime, size, url}`."""
         return self.chat.files
 
 

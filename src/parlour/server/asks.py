@@ -15,10 +15,11 @@ import orjson
 import structlog
 
 from parlour.core.asks import accept, ask_thread, check_files
-from parlour.core.streams import Batch, Dedupe
-from parlour.errors import CommandError, NotFound
+from parlour.core.streams import Batch, Dedupe, Position
+from parlour.errors import CommandError, NotFound, PositionLost
 from parlour.ports import Lost
 from parlour.server.connections import Caller, Connection
+from parlour.server.feeds import Feed
 from parlour.server.streams import NewData
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class Asks:
         )
         known = orjson.loads(appended.receipt) if appended.duplicate else orjson.loads(receipt)
         if not appended.duplicate:
-            await self._wake_app(caller, stream, ask, closed)
+            await self._wake_app(caller, stream, ask, closed, appended.position)
         return {**_answered(known, command_id), "position": appended.position.to_wire()}
 
     def _show(
@@ -258,16 +259,24 @@ class Asks:
         return [("message", {**message, "files": files} if files else message)]
 
     async def _wake_app(
-        self, caller: Caller, stream: str, ask: Mapping[str, Any], closed: Closed
+        self,
+        caller: Caller,
+        stream: str,
+        ask: Mapping[str, Any],
+        closed: Closed,
+        position: Position,
     ) -> None:
         """Where the handler that asked is gone, the answer reaches `on_message` with the ask in its data."""
+        thread_id = stream.partition(":")[2]
+        # The lease first: a run writes its end before it gives the lease up.
+        held = await self._node.leases.holder(f"run:{thread_id}") is not None
         feed = await self._node.feeds.acquire(stream)
         try:
             running = ask.get("run_id") in feed.state.runs
+            finished = _ended_since(feed, position, ask.get("run_id"))
         finally:
             self._node.feeds.release(feed)
-        thread_id = stream.partition(":")[2]
-        if running and await self._node.leases.holder(f"run:{thread_id}") is not None:
+        if finished or (running and held):
             return
         chat = await self._node.chats.open(caller, thread_id)
         message = {
@@ -293,6 +302,15 @@ class Asks:
             return None
         closed: Closed = orjson.loads(appended.receipt)
         return closed
+
+
+def _ended_since(feed: Feed, position: Position, run_id: str | None) -> bool:
+    """Whether the run ended after the answer: a quick handler has taken it and is done already."""
+    try:
+        events = feed.since(position) or ()
+    except PositionLost:  # this node has not heard of the answer yet
+        return False
+    return any(e.type == "run:ended" and e.data.get("run_id") == run_id for e in events)
 
 
 def _key(ask_id: str) -> str:

@@ -173,3 +173,28 @@ async def test_an_answer_after_a_restart_reaches_on_message_with_its_question(
 def test_questions_that_make_no_sense_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match=r"at least|more than"):
         make()
+
+
+async def test_an_answer_is_never_given_twice_to_a_quick_handler(
+    stage: Stage, app: Registry
+) -> None:
+    # The handler ends within the same turns of the loop in which the answer is acknowledged; once it
+    # was taken for gone then, and the answer reached on_message as well.
+    handled: list[str] = []
+
+    @cl.on_message
+    async def reply(message: cl.Message) -> None:
+        if message.ask is not None:
+            handled.append("late")
+            return
+        await cl.AskUserMessage("?", timeout=30).send()
+        handled.append("in time")
+
+    talk = await stage.talk(app)
+    for _ in range(15):
+        await talk.do("message:send", content="go")
+        ask = await open_ask(talk)
+        await talk.do("ask:answer", ask_id=ask["ask_id"], answer="yes")
+        await talk.settle()
+
+    assert handled == ["in time"] * 15

@@ -79,6 +79,7 @@ async def test_a_persons_attachment_is_read_by_path_or_bytes(stage: Stage, app: 
         assert file.path is not None
         seen.append((file.name, file.size, read(file.path), await file.read()))
         seen.append(file.path)
+        assert cl.context.session.files["f1"]["name"] == "hello.txt"
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"hel"
