@@ -1,0 +1,52 @@
+"""Logs without secrets, and metrics of one node."""
+
+from __future__ import annotations
+
+import pytest
+
+from parlour.telemetry import MASK, Metrics, mask_secrets, mask_text
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f"got {JWT} from there", f"got {MASK} from there"),
+        ("Authorization: Bearer abcdefghijkl", f"Authorization: Bearer {MASK}"),
+        ("redis://me:hunter2@host:6379/0", f"redis://me:{MASK}@host:6379/0"),
+        ("https://host/path?x=1", "https://host/path?x=1"),
+        ("12:30 o'clock", "12:30 o'clock"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
+    assert mask_text(text) == masked
+
+
+def test_values_are_masked_by_their_name_at_every_depth() -> None:
+    event = {
+        "event": "connected",
+        "password": "hunter2",
+        "user": "ann",
+        "headers": {"Cookie": "access_token=hunter2", "accept": "*/*"},
+        "user_env": {"OPENAI_API_KEY": "hunter2"},
+        "token_ttl_seconds": 60,
+    }
+
+    masked = mask_secrets(None, "info", event)
+
+    assert "hunter2" not in str(masked)
+    assert masked["user"] == "ann"
+    assert masked["headers"]["accept"] == "*/*"
+    assert masked["token_ttl_seconds"] == 60
+
+
+def test_two_nodes_in_one_process_have_their_own_numbers() -> None:
+    one, other = Metrics(), Metrics()
+
+    one.command_refused("forbidden")
+    one.observe("links", "Open links", lambda: 3)
+
+    assert b'parlour_commands_refused_total{code="forbidden"} 1.0' in one.render()
+    assert b"parlour_links 3.0" in one.render()
+    assert b'code="forbidden"' not in other.render()
