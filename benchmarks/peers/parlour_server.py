@@ -1,0 +1,84 @@
+"""Parlour, the whole product: accounts, router, permissions, streams, feeds, hub, outboxes,
+metrics.
+
+python -m benchmarks.peers.parlour_server <port> <transport> <text> [<durability>] [<redis url>]
+
+Two commands are added that a benchmark needs and no client should have: `publish` appends deltas to
+a stream, as an answer that is being streamed does."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import uvloop
+
+from parlour.chat.application import ChatApp
+from parlour.chat.registry import Registry
+from parlour.config import Settings
+from parlour.core.thread import DELTA
+from parlour.server import handlers
+from parlour.server.connections import Caller
+from parlour.server.node import Node
+from parlour.server.router import Routes
+from parlour.telemetry import configure_logging
+from parlour.transports.asgi import serving
+from parlour.transports.listening import listen, open_port
+from parlour.wire.events import Payload
+
+routes = Routes()
+TEXT = sys.argv[3]
+
+
+class Publish(Payload):
+    stream: str
+    n: int
+
+
+@routes.command("publish", Publish, http=False)
+async def publish(node: Node, caller: Caller, payload: Publish) -> dict[str, int]:
+    """A turn of a producer: `n` deltas in one append."""
+    await node.permissions.require_read(caller.user, payload.stream)
+    data = {"id": "m1", "text": TEXT}
+    appended = await node.streams.append(payload.stream, *[(DELTA, data)] * payload.n)
+    return {"offset": appended.last}
+
+
+async def main(port: int, transport: str, durability: str, redis: str | None) -> None:
+    configure_logging("json", "error")
+    handlers.TABLES.append(routes)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(
+            data_folder=Path(folder),
+            port=port,
+            transport=transport,
+            durability=durability,
+            redis_url=redis,
+            log_level="error",
+            connections_per_user=100_000,
+            commands_per_second=1e9,
+            command_burst=1_000_000_000,
+            connect_timeout_seconds=60,
+        )
+        listener = open_port("127.0.0.1", port)
+        async with serving(settings, ChatApp(Registry())) as served:
+            user = await served.node.accounts.add_user("bench", "correct horse battery")
+            issued = await served.node.accounts.issue(user.id)
+            gc.collect()
+            gc.freeze()
+            print(json.dumps({"ready": True, "token": issued.token}), flush=True)
+            await listen(served, settings, listener)
+
+
+if __name__ == "__main__":
+    arguments = dict(enumerate(sys.argv))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(
+            main(
+                int(sys.argv[1]), sys.argv[2], arguments.get(4, "memory"), arguments.get(5) or None
+            )
+        )

@@ -1,0 +1,212 @@
+"""Servers and the load generator as processes, pinned, with what they used of their core."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PEERS = HERE / "peers"
+SECRET = "benchmark-secret-of-32-characters"
+TICKS = os.sysconf("SC_CLK_TCK")
+START_SECONDS = 60
+
+
+@cache
+def compiled(name: str) -> Path:
+    """A program of `native/`, compiled once per run. Raises SystemExit where there is no
+    compiler."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise SystemExit("the load generator needs a C compiler: apt-get install gcc")
+    target = Path(tempfile.mkdtemp(prefix="parlour-bench-")) / name
+    source = HERE / "native" / f"{name}.c"
+    command = [compiler, "-O2", "-D_GNU_SOURCE", "-o", str(target), str(source)]
+    subprocess.run(command, check=True)
+    return target
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pinned(core: int, command: list[str]) -> list[str]:
+    """The command on one core, where there is more than one."""
+    if (os.cpu_count() or 1) < 2 or shutil.which("taskset") is None:
+        return command
+    return ["taskset", "-c", str(core), *command]
+
+
+@dataclass
+class Usage:
+    """What a process has used so far."""
+
+    cpu: float
+    rss_kib: int
+
+
+def usage(pid: int) -> Usage:
+    """From /proc: CPU seconds of all its threads, resident memory in KiB."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return Usage(
+        (int(fields[11]) + int(fields[12])) / TICKS, pages * os.sysconf("SC_PAGE_SIZE") // 1024
+    )
+
+
+@dataclass
+class Peer:
+    """A server that runs."""
+
+    name: str
+    pid: int
+    port: int
+    path: str
+    token: str = ""
+    path_options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """For the load generator."""
+        auth = json.dumps({"token": self.token}) if self.token else ""
+        return {"port": str(self.port), "path": self.path, "auth": auth}
+
+
+def peer_command(name: str, port: int, text: str) -> list[str]:
+    """How each server of the comparison is started."""
+    python = sys.executable
+    if name in ("parlour", "parlour_asgi"):
+        transport = "asgi" if name.endswith("asgi") else "fast"
+        return [python, "-m", "benchmarks.peers.parlour_server", str(port), transport, text]
+    if name == "python_socketio":
+        return [python, str(PEERS / "python_socketio_server.py"), str(port), SECRET, text]
+    if name == "node_socketio":
+        return ["node", str(PEERS / "socketio_server.mjs"), str(port), SECRET, text]
+    if name == "c_floor":
+        return [str(compiled("floor")), str(port), floor_event(text)]
+    raise ValueError(name)
+
+
+def floor_event(text: str) -> str:
+    """The packet that the C server sends, of the size that the others send."""
+    data = {"type": "message:delta", "data": {"id": "m1", "text": text}}
+    event = {"chat_id": "thread:bench-r0", "message_id": "m1", "data": data, "offset": 123456}
+    return "42" + json.dumps(["events", event], separators=(",", ":"))
+
+
+def prepare(names: list[str]) -> None:
+    """Compile and install what the chosen servers need. Nothing is measured yet."""
+    compiled("load")
+    if "c_floor" in names:
+        compiled("floor")
+    if "node_socketio" in names and not (PEERS / "node_modules" / "socket.io").exists():
+        subprocess.run(["npm", "ci", "--silent"], cwd=PEERS, check=True)
+
+
+@contextmanager
+def serving(name: str, text: str = "token", core: int = 0) -> Iterator[Peer]:
+    """Start a server, wait until it accepts, and end it."""
+    port = free_port()
+    process = subprocess.Popen(
+        pinned(core, peer_command(name, port, text)),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        said = {} if name == "c_floor" else _first_line(process)
+        _wait_for(port, process)
+        path = "/ws/socket.io/" if name.startswith("parlour") else "/socket.io/"
+        token = said.get("token") or _peer_token()
+        yield Peer(name, process.pid, port, path, token)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _first_line(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("{"):
+            return dict(json.loads(line))
+    raise SystemExit(f"a server ended before it was ready: {process.args}")
+
+
+def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit(f"a server does not accept connections: {process.args}")
+
+
+def _peer_token() -> str:
+    import jwt
+
+    claims = {"sub": "bench", "exp": int(time.time()) + 3600}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+def load_command(mode: str, peer: Peer, **options: Any) -> list[str]:
+    merged = {**peer.options, **options}
+    return pinned(1, [str(compiled("load")), mode, *(f"{k}={v}" for k, v in merged.items())])
+
+
+def run_load(mode: str, peer: Peer, **options: Any) -> dict[str, float]:
+    """One run of the load generator. Adds what the server used: `server_cpu` (share of its core,
+    all of the run, warm-up and connecting included)."""
+    began, before = time.monotonic(), usage(peer.pid)
+    done = subprocess.run(
+        load_command(mode, peer, **options), stdout=subprocess.PIPE, text=True, timeout=300
+    )
+    if done.returncode:
+        raise RuntimeError(f"{peer.name}: the load generator failed")
+    took, after = time.monotonic() - began, usage(peer.pid)
+    result: dict[str, float] = json.loads(done.stdout)
+    result["server_cpu"] = (after.cpu - before.cpu) / took
+    result["server_cpu_seconds"] = after.cpu - before.cpu
+    return result
+
+
+@contextmanager
+def idle_clients(peer: Peer, count: int) -> Iterator[float]:
+    """Keep connections open; gives connects per second."""
+    process = subprocess.Popen(
+        load_command("idle", peer, clients=count),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{peer.name}: not all clients could connect")
+        yield float(json.loads(line)["connects"])
+    finally:
+        process.terminate()
+        process.wait()
