@@ -114,8 +114,10 @@ def _first_lines(path: str) -> str:
 async def _steps(model: LocalModel, match: re.Match[str]) -> None:
     async with cl.Step(name="Answering", type="run") as outer:
         outer.input = "How many words do the demo's texts have?"
-        texts_found = await _collect()
-        total = sum([await _count(name, text) for name, text in texts_found.items()])
+        total = 0
+        for name, text in (await _collect()).items():
+            await model.pace.rest(15)
+            total += await _count(name, text)
         outer.output = f"{total} words"
     await speak(
         model, f"The demo's texts have **{total} words**. Open the steps to see how I know."
@@ -187,8 +189,7 @@ async def _fail(model: LocalModel, match: re.Match[str]) -> None:
 
 async def _status(model: LocalModel, match: re.Match[str]) -> None:
     await cl.context.emitter.send_status("Looking something up")
-    async for _ in model.pace.speak(["."] * 30):
-        pass
+    await model.pace.rest(30)
     await cl.context.emitter.send_status("")
     await speak(model, "The line above the answer said what I was doing.")
 

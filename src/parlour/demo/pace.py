@@ -18,6 +18,11 @@ class Pace:
     sleep: Sleep = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
 
+    async def rest(self, tokens: int) -> None:
+        """Say nothing for as long as so many tokens take."""
+        async for _ in self.speak("." * tokens):
+            pass
+
     async def speak(self, tokens: Iterable[str]) -> AsyncIterator[str]:
         """Give the tokens one by one. A token that is late does not delay the ones after it, so the
         pace holds on a busy machine; after a pause nothing is made up for in a burst."""

@@ -13,6 +13,7 @@ Here is what I can show you. Type one of these, with or without a slash:
 | `choose` | a choice between buttons |
 | `upload` | a file of yours, read back to you |
 | `steps` | what an app does on its way to an answer |
+| `status` | a line that says what it is doing |
 | `actions` | buttons under a message |
 | `markdown`, `table`, `code` | how answers are laid out |
 | `file` | a file for you to download |
