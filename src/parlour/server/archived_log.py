@@ -50,8 +50,9 @@ class ArchivedLog:
                 if after.epoch != head.epoch or after.offset > head.offset:
                     raise
         page = await self._archive.read(stream, after, limit)
-        if not page.events and after is None:
-            return await self._hot.read(stream, None, limit)
+        if not page.events:
+            # Neither has it: it was trimmed before the archive got it.
+            return await self._hot.read(stream, after, limit)
         return Page(page.events, page.position, await self._hot.head(stream))
 
     async def head(self, stream: str) -> Position:
