@@ -486,6 +486,10 @@ class UserStore(Protocol):
 
     async def token_revoked(self, jti: str) -> bool: ...
 
+    async def revoked_since(self, at: int) -> Sequence[tuple[str, int]]:
+        """(user id, `tokens_valid_after`) of the users whose tokens were ended at `at` or later."""
+        ...
+
     async def signing_keys(self) -> Sequence[tuple[str, bytes, int]]:
         """(kid, secret, created_at), newest first."""
         ...

@@ -146,6 +146,23 @@ async def test_run_serves_an_app_and_tells_clients_before_it_stops(
     assert "Traceback" not in running.told
 
 
+async def test_disabling_a_user_by_command_closes_live_connections(folder: Path) -> None:
+    async with parlour(folder, "run", "app.py", "--port", "0", PARLOUR_SIGN_UP="1") as running:
+        address = await running.until(ADDRESS)
+        async with httpx.AsyncClient(base_url=address) as client:
+            body = {"name": "Ann", "password": "long enough"}
+            token = (await client.post("/api/auth/sign-up", json=body)).json()["token"]
+        connection = Client()
+        await connection.connect(address, token=token)
+        async with parlour(folder, "user", "disable", "Ann") as command:
+            code = await command.ends()
+
+        told = await connection.until(lambda event, _: event == "reconnect")
+
+    assert code == 0
+    assert told["reason"] == "token_revoked"
+
+
 async def test_nobody_can_sign_in_yet_is_told(folder: Path) -> None:
     async with parlour(folder, "run", "app.py", "--port", "0") as running:
         told = await running.until(re.compile("parlour user add NAME --admin"))

@@ -486,6 +486,51 @@ async def test_signing_out_tells_the_app(store: SqlStore, clock: Clock) -> None:
         await accounts.verify(issued.token)
 
 
+async def test_a_revocation_behind_this_node_s_back_is_found_once(
+    store: SqlStore, clock: Clock
+) -> None:
+    here, command_line = build(store, clock), build(store, clock)
+    ann = await here.add_user("Ann", PASSWORD)
+    token = (await here.issue(ann.id)).token
+    await here.catch_up()
+    await here.verify(token)
+
+    await command_line.set_disabled(ann.id, True)
+
+    assert await here.catch_up() == [Revocation(ann.id)]
+    with pytest.raises(Unauthenticated):
+        await here.verify(token)
+    assert await here.catch_up() == []
+    clock.pass_by(60)
+    assert await here.catch_up() == []
+
+
+async def test_revocations_that_were_told_are_not_found_again(
+    store: SqlStore, clock: Clock
+) -> None:
+    here, there = build(store, clock), build(store, clock)
+    ann, bea = await here.add_user("Ann", PASSWORD), await here.add_user("Bea", PASSWORD)
+    await here.catch_up()
+    await here.revoke_user(ann.id)
+    await there.revoke_user(bea.id)
+    here.hear(Revocation(bea.id))
+
+    found = await here.catch_up()
+
+    assert found == []
+
+
+async def test_what_was_revoked_before_the_start_is_no_news(store: SqlStore, clock: Clock) -> None:
+    before = build(store, clock)
+    ann = await before.add_user("Ann", PASSWORD)
+    await before.revoke_user(ann.id)
+    after = build(store, clock)
+
+    found = [await after.catch_up(), await after.catch_up()]
+
+    assert found == [[], []]
+
+
 # -- making users ----------------------------------------------------------------------------------
 
 

@@ -31,6 +31,11 @@ REMEMBER_SECONDS: Final = 1.0
 """How long a verified token is believed without asking the store. A revocation on this node (or one
 that the node heard of) acts at once; this bounds the rest, as promise I9 asks."""
 
+SKEW_MS: Final = 2_000
+"""How far the clocks of two nodes may differ."""
+OVERLAP_MS: Final = 30_000
+"""`catch_up` looks back this far, so that a slow commit and a skewed clock are still seen."""
+
 ROLES: Final = ("user", ADMIN)
 LONGEST_NAME: Final = 100
 BY_APP: Final = "app"
@@ -94,6 +99,8 @@ class Accounts:
         self._naming = asyncio.Lock()
         self._remembered = _Remembered()
         self._listeners: list[RevocationListener] = []
+        self._seen_until: int | None = None
+        self._told_until: dict[str, int] = {}
 
     # -- tokens ----------------------------------------------------------------------------------
 
@@ -160,6 +167,23 @@ class Accounts:
     def hear(self, revocation: Revocation) -> None:
         """Another node revoked: forget what is remembered. Listeners are not called."""
         self._remembered.forget()
+        if revocation.jti is None:
+            self._told_until[revocation.user_id] = self._clock.now_ms() + SKEW_MS
+
+    async def catch_up(self) -> list[Revocation]:
+        """Users whose tokens were ended without word to this node: by the command line, or by a node
+        whose announcement was lost. To be called every second; the first call only takes note."""
+        now = self._clock.now_ms()
+        since = (self._seen_until or now) - OVERLAP_MS
+        ended = await self._users.revoked_since(since)
+        first, self._seen_until = self._seen_until is None, now
+        news = [user_id for user_id, at in ended if at > self._told_until.get(user_id, 0)]
+        self._told_until = {user_id: t for user_id, t in self._told_until.items() if t > since}
+        self._told_until.update(ended)
+        if not news or first:
+            return []
+        self._remembered.forget()
+        return [Revocation(user_id) for user_id in news]
 
     async def revoke(self, jti: str, *, user_id: str, expires_at: int) -> None:
         """End one token."""
@@ -169,7 +193,9 @@ class Accounts:
     async def revoke_user(self, user_id: str) -> None:
         """End every token that the user holds. Raises `NotFound`."""
         # A token of this very millisecond must not survive; the next one is issued at this time.
-        await self._users.update_user(user_id, tokens_valid_after=self._clock.now_ms() + 1)
+        valid_after = self._clock.now_ms() + 1
+        await self._users.update_user(user_id, tokens_valid_after=valid_after)
+        self._told_until[user_id] = valid_after
         self._tell(Revocation(user_id))
 
     async def sign_out(self, identity: Identity) -> None:

@@ -38,6 +38,7 @@ class Sweeper:
         settings = node.settings
         self._duties = [
             Duty("token expiry", 1.0, self._expire_tokens),
+            Duty("revocations", 1.0, self._catch_up_revocations),
             Duty("lease renewal", node.lease_ms / 1000 / 3, node.runs.renew),
             Duty("activity", 10.0, node.activity.flush),
             Duty("idle feeds", 15.0, node.feeds.evict),
@@ -67,6 +68,11 @@ class Sweeper:
 
     async def _expire_tokens(self) -> None:
         self._node.gateway.expire(self._node.clock.now_ms())
+
+    async def _catch_up_revocations(self) -> None:
+        """Close the connections of users who were locked out behind this node's back."""
+        for revocation in await self._node.accounts.catch_up():
+            self._node.gateway.revoked(revocation)
 
     # -- runs ------------------------------------------------------------------------------------
 

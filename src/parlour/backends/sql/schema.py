@@ -65,6 +65,7 @@ users = Table(
     Column("tokens_valid_after", BigInteger, nullable=False),
     Column("disabled", Boolean, nullable=False),
     Index("ix_users_name", "name"),
+    Index("ix_users_tokens_valid_after", "tokens_valid_after"),
 )
 
 revoked_tokens = Table(

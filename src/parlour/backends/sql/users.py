@@ -69,6 +69,13 @@ class SqlUserStore:
         here = select(revoked_tokens.c.jti).where(revoked_tokens.c.jti == jti)
         return await self._database.read(lambda c: c.scalar(here) is not None)
 
+    async def revoked_since(self, at: int) -> Sequence[tuple[str, int]]:
+        query = select(table.c.id, table.c.tokens_valid_after).where(
+            table.c.tokens_valid_after >= at
+        )
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [(row.id, row.tokens_valid_after) for row in rows]
+
     async def signing_keys(self) -> Sequence[tuple[str, bytes, int]]:
         query = select(signing_keys).order_by(
             signing_keys.c.created_at.desc(), signing_keys.c.kid.desc()

@@ -44,6 +44,17 @@ class UserStoreContract:
 
         assert await users.user(record.id) == record
 
+    async def test_users_whose_tokens_were_ended_are_found_by_time(self, users: UserStore) -> None:
+        at = uuid.uuid4().int % 2**40 + 2**41
+        await users.add_user(user(tokens_valid_after=at - 1))
+        there = await users.add_user(user(tokens_valid_after=at))
+        later = await users.add_user(user(tokens_valid_after=at + 1))
+
+        found = await users.revoked_since(at)
+
+        assert {(there.id, at), (later.id, at + 1)} <= set(found)
+        assert all(ended >= at for _, ended in found)
+
     async def test_an_unknown_user_is_none(self, users: UserStore) -> None:
         assert await users.user(uuid.uuid4().hex) is None
         assert await users.user_by_login(uuid.uuid4().hex) is None

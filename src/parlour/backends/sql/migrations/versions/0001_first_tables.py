@@ -161,6 +161,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("email_key", name=op.f("uq_users_email_key")),
     )
     op.create_index("ix_users_name", "users", ["name"], unique=False)
+    op.create_index("ix_users_tokens_valid_after", "users", ["tokens_valid_after"], unique=False)
     op.create_table(
         "session_values",
         sa.Column("session_id", sa.Text(), nullable=False),
