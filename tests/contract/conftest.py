@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,36 +10,7 @@ import pytest
 from parlour.testing.clock import ManualClock
 from parlour.testing.servers import (
     PostgresServer,
-    RedisServer,
-    ServerMissing,
-    running_postgres,
-    running_redis,
 )
-
-
-def _missing(error: ServerMissing) -> None:
-    """Without the program its tests do not run; where that must not be (CI), they fail."""
-    if os.environ.get("CI"):
-        pytest.fail(str(error))
-    pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    try:
-        with running_redis() as server:
-            yield server
-    except ServerMissing as error:
-        _missing(error)
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    try:
-        with running_postgres() as server:
-            yield server
-    except ServerMissing as error:
-        _missing(error)
 
 
 @pytest.fixture(scope="session")

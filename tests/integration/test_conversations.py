@@ -23,9 +23,22 @@ def app() -> ScriptedApp:
     return ScriptedApp()
 
 
+@pytest.fixture(params=["stored", "hot", "redis", "redis stored"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Each way to keep a conversation: written through, written behind, shared."""
+    kind, _, durability = request.param.partition(" ")
+    if kind != "redis":
+        return {"durability": kind}
+    return {
+        "redis_url": request.getfixturevalue("redis_server").url,
+        "redis_key_prefix": tmp_path.name,
+        "durability": durability or "hot",
+    }
+
+
 @pytest.fixture
-async def server(app: ScriptedApp, tmp_path: Path) -> AsyncIterator[Served]:
-    async with serve(app, tmp_path) as served:
+async def server(app: ScriptedApp, tmp_path: Path, store: dict[str, Any]) -> AsyncIterator[Served]:
+    async with serve(app, tmp_path, **store) as served:
         yield served
 
 
@@ -41,9 +54,7 @@ def connected(server: Served, name: str, **auth: Any) -> Any:
 
 
 async def send(client: Client, text: str, command_id: str, thread: str = THREAD) -> Any:
-    return await client.call(
-        "message:send", thread_id=thread, content=text, command_id=command_id
-    )
+    return await client.call("message:send", thread_id=thread, content=text, command_id=command_id)
 
 
 def ended(run_id: str | None = None) -> Any:
@@ -179,7 +190,9 @@ async def test_foreign_or_future_position_is_answered_with_a_snapshot(
     known = (await alice.call("subscribe", stream=STREAM))["position"]
 
     answer = await alice.call(
-        "subscribe", stream=STREAM, position={**position, "epoch": position["epoch"] or known["epoch"]}
+        "subscribe",
+        stream=STREAM,
+        position={**position, "epoch": position["epoch"] or known["epoch"]},
     )
 
     assert answer["status"] == "snapshot"
@@ -301,17 +314,19 @@ async def test_stop_cancels_an_open_ask(alice: Client, server: Served) -> None:
 
 
 async def test_restart_keeps_the_conversation_and_ends_what_ran(
-    app: ScriptedApp, tmp_path: Path
+    app: ScriptedApp, tmp_path: Path, store: dict[str, Any]
 ) -> None:
-    async with serve(app, tmp_path, shutdown_runs_seconds=0.1) as server:
+    async with serve(app, tmp_path, shutdown_runs_seconds=0.1, **store) as server:
         async with connected(server, "alice", session_id="session-alice") as client:
             await client.call("subscribe", stream=STREAM)
             await send(client, "endless", "c1")
             await client.until(lambda e, p: e == "events" and p["data"]["type"] == "message:delta")
 
-    async with serve(app, tmp_path) as server:
-        async with connected(server, "alice", session_id="session-alice") as client:
-            snapshot = (await client.call("subscribe", stream=STREAM))["snapshot"]
+    async with (
+        serve(app, tmp_path) as server,
+        connected(server, "alice", session_id="session-alice") as client,
+    ):
+        snapshot = (await client.call("subscribe", stream=STREAM))["snapshot"]
 
     answer = snapshot["messages"][1]
     assert snapshot["runs"] == []
@@ -321,28 +336,28 @@ async def test_restart_keeps_the_conversation_and_ends_what_ran(
 
 
 async def test_answer_to_an_ask_of_a_former_life_reaches_on_message(
-    app: ScriptedApp, tmp_path: Path
+    app: ScriptedApp, tmp_path: Path, store: dict[str, Any]
 ) -> None:
-    async with serve(app, tmp_path, shutdown_runs_seconds=0.1) as server:
+    async with serve(app, tmp_path, shutdown_runs_seconds=0.1, **store) as server:
         async with connected(server, "alice", session_id="session-alice") as client:
             await client.call("subscribe", stream=STREAM)
             await send(client, "ask", "c1")
             ask_id = (await client.until(is_ask))["data"]["data"]["ask_id"]
 
-    async with serve(app, tmp_path) as server:
-        async with connected(server, "alice", session_id="session-alice") as client:
-            await client.call("subscribe", stream=STREAM)
-            answer = await client.call("ask:answer", ask_id=ask_id, answer="grey", command_id="a")
-            await client.until(ended())
-            state = await server.node.state_of(STREAM)
+    async with (
+        serve(app, tmp_path) as server,
+        connected(server, "alice", session_id="session-alice") as client,
+    ):
+        await client.call("subscribe", stream=STREAM)
+        answer = await client.call("ask:answer", ask_id=ask_id, answer="grey", command_id="a")
+        await client.until(ended())
+        state = await server.node.state_of(STREAM)
 
     assert answer["accepted"]
     assert list(state.messages.values())[-1]["content"] == "late answer grey to which colour?"
 
 
-async def test_session_end_is_not_a_disconnect(
-    app: ScriptedApp, tmp_path: Path
-) -> None:
+async def test_session_end_is_not_a_disconnect(app: ScriptedApp, tmp_path: Path) -> None:
     async with serve(app, tmp_path, session_timeout_seconds=1) as server:
         async with connected(server, "alice", session_id="session-alice") as client:
             await client.call("subscribe", stream=STREAM)

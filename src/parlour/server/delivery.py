@@ -10,7 +10,7 @@ from parlour.core.thread import DELTA
 from parlour.server.hub import Hub
 from parlour.wire.events import event_name, event_payload
 from parlour.wire.packets import Delta, Encoded
-from parlour.wire.socketio import encode_event
+from parlour.wire.socketio import encode_event, join_encoded
 
 
 class Delivery:
@@ -22,8 +22,8 @@ class Delivery:
     def events(self, stream: str, events: list[Event]) -> None:
         if not self._hub.occupied(stream):
             return
-        for event in events:
-            self._hub.broadcast(stream, encode_stream_event(event))
+        # What was appended together leaves together: one write to each member.
+        self._hub.broadcast(stream, join_encoded([encode_stream_event(event) for event in events]))
 
     def lost(self, stream: str) -> None:
         """Continuity is broken: everybody leaves the room and is told to subscribe again."""
@@ -34,7 +34,8 @@ class Delivery:
 
 
 def encode_stream_event(event: Event) -> Encoded:
-    """One event as a packet; a text delta says how a slow reader's outbox may join it with the next."""
+    """One event as a packet; a text delta says how a slow reader's outbox may join it with the
+    next."""
     name, payload = event_name(event.stream), event_payload(event)
     if event.type != DELTA:
         return encode_event(name, [payload])

@@ -27,7 +27,6 @@ from parlour.ports import (
     Archive,
     Bus,
     Clock,
-    EventLog,
     FileStore,
     HotLog,
     Leases,
@@ -51,6 +50,7 @@ from parlour.server.feeds import Feeds
 from parlour.server.gateway import Gateway
 from parlour.server.hub import Hub
 from parlour.server.listing import Listing
+from parlour.server.message_window import MessageWindow
 from parlour.server.permissions import Permissions
 from parlour.server.projector import Projector
 from parlour.server.recovery import Recovery
@@ -85,7 +85,7 @@ Leave = Callable[[Callable[[str, Position], Awaitable[bool]]], Awaitable[None]]
 class Backends:
     """The stores of one node."""
 
-    hot: EventLog
+    hot: HotLog
     archive: Archive
     bus: Bus
     leases: Leases
@@ -452,6 +452,54 @@ async def run_node(
                 yield node
             finally:
                 await node.stop()
+
+
+@asynccontextmanager
+async def open_message_window(
+    settings: Settings, *, clock: Clock | None = None
+) -> AsyncIterator[MessageWindow]:
+    """The message window without a server: cache, synchroniser and database, for people who want only
+    this part. Everything that was added is in the database when the block ends. Raises as `run_node`.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        backends = await _open_backends(settings, clock, stack, None)
+        tasks = await stack.enter_async_context(Tasks())
+        projector = Projector(backends.archive, settings.max_messages_per_session, _nobody)
+        synchroniser = None
+        if backends.behind is not None:
+            synchroniser = Synchroniser(
+                backends.behind,
+                backends.archive,
+                backends.leases,
+                f"window-{new_id()[:12]}",
+                Metrics(),
+                interval=settings.session_sync_interval_seconds,
+                pressure=settings.max_unsynced_events // 10,
+                synced=projector.behind,
+            )
+            tasks.spawn(synchroniser.run(), "synchroniser")
+        tasks.spawn(projector.run(), "projector")
+        window = MessageWindow(
+            ArchivedLog(backends.hot, backends.archive),
+            backends.hot,
+            backends.archive,
+            projector,
+            synchroniser,
+            clock,
+            new_id,
+            settings.max_messages_per_session,
+        )
+        try:
+            yield window
+        finally:
+            await window.sync()
+            if backends.leave is not None:
+                await backends.leave(backends.archive.seal)
+
+
+async def _nobody(stream: str, state: ThreadState) -> None:
+    """There is no list that follows."""
 
 
 async def _open_backends(

@@ -45,13 +45,17 @@ class Outbox:
         return len(self._items)
 
     def push(self, encoded: Encoded, *, barrier: bool = False) -> bool:
-        """Take a packet. False when that would exceed the hard limit: then nothing changed. An
+        """Take a packet. False when that would exceed the hard limit: then nothing changed, except
+        that of a batch the first packets may have been taken. An
         empty outbox takes a packet of any size, so that one large answer is not a slow reader.
 
         A delta never moves in front of a `barrier` (an acknowledgement: what follows it may
         belong to a new subscription)."""
         size = encoded.size
         if self.size + size > self._limits.high_water:
+            if encoded.batch is not None:
+                # Short-circuits: what follows a refused packet is not taken either.
+                return all(self._push_beyond(packet, barrier) for packet in encoded.batch)
             return self._push_beyond(encoded, barrier)
         self._items.append(encoded)
         self.size += size

@@ -79,6 +79,9 @@ class Projector:
         while self._dirty:
             stream = next(iter(self._dirty))
             await self.settle(stream)
+        async with self._lock:
+            # What somebody else was projecting at the moment counts as well.
+            return
 
     async def settle(self, stream: str) -> None:
         """Project one stream up to the archive's head."""
