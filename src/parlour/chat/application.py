@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +21,7 @@ from parlour.chat.message import Message
 from parlour.chat.profiles import ChatProfile, Starter
 from parlour.chat.registry import Callback, Registry
 from parlour.chat.session import view_session
+from parlour.chat.threads import HandlerThreads
 from parlour.chat.user import User
 from parlour.chat.user_session import note_changes
 from parlour.core.users import User as CoreUser
@@ -50,7 +50,7 @@ class ChatApp:
         self._callbacks: Mapping[str, Callback] = registry.callbacks
         self._actions: Mapping[str, Callback] = registry.actions
         self._node: Node | None = None
-        self._executor: ThreadPoolExecutor | None = None
+        self._threads: HandlerThreads | None = None
 
     @classmethod
     def empty(cls) -> ChatApp:
@@ -81,7 +81,7 @@ class ChatApp:
                 ]
             )
         self._node = self._registry.node = node
-        self._executor = ThreadPoolExecutor(HANDLER_THREADS, thread_name_prefix="parlour-handler")
+        self._threads = HandlerThreads(HANDLER_THREADS)
         try:
             await self._call("on_app_startup")
         except BaseException:
@@ -97,10 +97,6 @@ class ChatApp:
     def _release(self) -> None:
         if self._registry.node is self._node:
             self._registry.node = None
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            # A handler that hangs in a thread must not hold up the rest of the shutdown.
-            executor.shutdown(wait=False, cancel_futures=True)
 
     # -- activations -------------------------------------------------------------------------------
 
@@ -197,6 +193,7 @@ class ChatApp:
             yield found
         except BaseException:
             try:
+                await self._end_calls(found)
                 await self._finish(found)
             except ParlourError as error:
                 # What ended the run is the one to report; the end of the run closes what stayed
@@ -220,10 +217,17 @@ class ChatApp:
             node=self.node,
             run=run,
             loop=asyncio.get_running_loop(),
-            executor=self._executor,
+            threads=self._threads,
             app_name=self.name,
             author_rename=self._callbacks.get("author_rename"),
         )
+
+    async def _end_calls(self, found: ParlourContext) -> None:
+        """What a thread waits for ends with its run: an open question is closed, not left behind."""
+        for task in found.calls:
+            task.cancel()
+        if found.calls:
+            await asyncio.wait(found.calls)
 
     async def _finish(self, found: ParlourContext) -> None:
         note_changes(found)

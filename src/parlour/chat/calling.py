@@ -10,9 +10,13 @@ from parlour.chat.threads import make_async
 
 
 async def call(callback: Callback, *args: Any) -> Any:
-    """Call with the arguments that it accepts. What it raises passes through."""
+    """Call with the arguments that it accepts. What it raises passes through, except that
+    `SystemExit`, which would end the whole server, becomes a RuntimeError."""
     accepted = args if callback.arity is None else args[: callback.arity]
-    if callback.is_async:
-        return await callback.function(*accepted)
-    result = await make_async(callback.function)(*accepted)
-    return await result if inspect.isawaitable(result) else result
+    try:
+        if callback.is_async:
+            return await callback.function(*accepted)
+        result = await make_async(callback.function)(*accepted)
+        return await result if inspect.isawaitable(result) else result
+    except SystemExit as error:
+        raise RuntimeError(f"the handler at {callback.place} called sys.exit") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
@@ -22,6 +21,7 @@ from parlour.server.chats import Chat
 if TYPE_CHECKING:
     from parlour.chat.registry import Callback
     from parlour.chat.step import Step
+    from parlour.chat.threads import HandlerThreads
     from parlour.server.feeds import Feed
     from parlour.server.node import Node
     from parlour.server.runs import Run
@@ -42,19 +42,21 @@ class Closing(Protocol):
 
 @dataclass(slots=True, eq=False)
 class ParlourContext:
-    """Everything that an activation has at hand. `open` holds messages whose text is still being
-    streamed; `watched` the values that a handler holds a reference to, with their fingerprint
-    when it got them; `feed` is the conversation's live state, `asked` the message that is being
-    answered; `folder` the copies of files that handlers read by path."""
+    """Everything that an activation has at hand. `calls` are what its threads wait for (`run_sync`);
+    `open` holds messages whose text is still being streamed; `watched` the values that a handler
+    holds a reference to, with their fingerprint when it got them; `feed` is the conversation's live
+    state, `asked` the message that is being answered; `folder` the copies of files that handlers
+    read by path."""
 
     session: Session
     emitter: Emitter
     node: Node
     run: Run | None
     loop: asyncio.AbstractEventLoop
-    executor: Executor | None = None
+    threads: HandlerThreads | None = None
     app_name: str = "Assistant"
     author_rename: Callback | None = None
+    calls: set[asyncio.Task[Any]] = field(default_factory=set)
     open: dict[str, Closing] = field(default_factory=dict)
     watched: dict[str, str | None] = field(default_factory=dict)
     feed: Feed | None = None

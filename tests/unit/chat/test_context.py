@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
 
 import parlour as cl
 from parlour.chat.registry import Registry
+from parlour.chat.threads import HandlerThreads
 from tests.unit.chat.conftest import Desk, Stage
+from tests.unit.chat.test_ask import open_ask
 
 
 def test_reading_the_context_outside_a_handler_is_a_clear_error() -> None:
@@ -147,3 +151,100 @@ async def test_an_anonymous_visitor_has_no_user(stage: Stage, app: Registry) -> 
     await talk.say("hi")
 
     assert (await talk.answers())[0]["content"] == "Anonymous"
+
+
+async def test_stop_ends_the_question_of_a_handler_in_a_thread(stage: Stage, app: Registry) -> None:
+    outcomes: list[str] = []
+    ended = threading.Event()
+
+    @cl.on_message
+    def reply() -> None:
+        try:
+            cl.run_sync(cl.AskUserMessage("?", timeout=3600).send())
+        except asyncio.CancelledError:
+            outcomes.append("cancelled")
+            raise
+        finally:
+            ended.set()
+
+    talk = await stage.talk(app)
+    await talk.do("message:send", content="go")
+    await open_ask(talk)
+    await talk.do("run:stop")
+    await asyncio.to_thread(ended.wait, 10)
+
+    assert outcomes == ["cancelled"]
+    assert (await talk.state()).asks == {}
+    assert await talk.outcome() == "stopped"
+
+
+@pytest.mark.parametrize("kind", ["async", "thread"])
+async def test_a_handler_that_exits_ends_its_run_and_not_the_server(
+    stage: Stage, app: Registry, kind: str
+) -> None:
+    async def leave() -> None:
+        sys.exit(3)
+
+    cl.on_message(leave if kind == "async" else lambda: sys.exit(3))
+    talk = await stage.talk(app)
+    await talk.say("go")
+    await talk.say("still there?")
+
+    assert await talk.outcome() == "failed"
+    assert len(await talk.answers()) == 2
+
+
+async def test_what_a_thread_raises_and_returns_comes_back(desk: Desk) -> None:
+    def fail(kind: type[BaseException]) -> None:
+        raise kind("from the thread")
+
+    async def work() -> list[str]:
+        caught = []
+        for kind in (ValueError, StopIteration, KeyError):
+            try:
+                await cl.make_async(fail)(kind)
+            except (ValueError, RuntimeError, KeyError) as error:
+                caught.append(type(error).__name__)
+        return [*caught, await cl.make_async(str.upper)("done")]
+
+    assert await desk.run(work) == ["ValueError", "RuntimeError", "KeyError", "DONE"]
+
+
+async def test_threads_are_bounded_and_the_rest_waits(desk: Desk) -> None:
+    threads = HandlerThreads(2)
+    lock, running, most = threading.Lock(), 0, 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        entered.release()
+        gate.wait(10)
+        with lock:
+            running -= 1
+
+    gate, entered = threading.Event(), threading.Semaphore(0)
+    tasks = [asyncio.create_task(threads.run(work)) for _ in range(6)]
+    await asyncio.to_thread(lambda: entered.acquire() and entered.acquire())
+    gate.set()
+    await asyncio.gather(*tasks)
+
+    assert most == 2
+
+
+def test_a_handler_that_hangs_in_a_thread_does_not_hold_up_the_end_of_the_process() -> None:
+    code = (
+        "import asyncio, threading\n"
+        "from parlour.chat.threads import HandlerThreads\n"
+        "async def main():\n"
+        "    task = asyncio.create_task(HandlerThreads(1).run(threading.Event().wait))\n"
+        "    await asyncio.sleep(0)\n"
+        "    task.cancel()\n"
+        "    await asyncio.wait([task])\n"
+        "asyncio.run(main())\n"
+        "print('over')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.strip() == "over"
