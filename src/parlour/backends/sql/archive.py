@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from parlour.backends.epochs import first_epoch, next_epoch
@@ -167,14 +167,15 @@ def _locked(connection: Connection, names: Sequence[str]) -> dict[str, Row[Any]]
 class _Tail:
     """How a stream stands while a group of entries is checked against it."""
 
-    __slots__ = ("epoch", "erased", "fence", "head", "sealed")
+    __slots__ = ("epoch", "erased", "fence", "floor", "head", "projected")
 
     def __init__(self, row: Row[Any]) -> None:
         self.epoch: str = row.epoch
         self.head: int = row.head
         self.fence: int = row.fence
         self.erased: bool = row.erased
-        self.sealed: bool = row.sealed
+        self.floor: int = row.floor
+        self.projected: int = row.projected
 
     def take(self, entry: Entry) -> Sequence[Event]:
         """Move on by what is new of an entry and give that. Raises where it does not fit."""
@@ -190,6 +191,17 @@ class _Tail:
         self.head += len(new)
         self.fence = max(self.fence, entry.fence or 0)
         return new
+
+    def row(self, stream: str) -> dict[str, Any]:
+        """The columns that a write moves. Of an erased stream nothing is kept, so all of it is
+        past."""
+        return {
+            "of": stream,
+            "new_head": self.head,
+            "new_fence": self.fence,
+            "new_floor": self.head if self.erased else self.floor,
+            "new_projected": self.head if self.erased else self.projected,
+        }
 
 
 def _write(connection: Connection, entries: Sequence[Entry], now: int) -> None:
@@ -260,12 +272,16 @@ def _note_receipts(connection: Connection, rows: list[dict[str, Any]], now: int)
     )
 
 
+_MOVE_HEAD = (
+    update(streams)
+    .where(streams.c.stream == bindparam("of"))
+    .values({name: bindparam(f"new_{name}") for name in ("head", "fence", "floor", "projected")})
+)
+
+
 def _move_heads(connection: Connection, tails: Mapping[str, _Tail]) -> None:
-    for stream, tail in tails.items():
-        values: dict[str, Any] = {"head": tail.head, "fence": tail.fence}
-        if tail.erased:
-            values |= {"floor": tail.head, "projected": tail.head}
-        connection.execute(update(streams).where(streams.c.stream == stream).values(values))
+    """All in one round trip."""
+    connection.execute(_MOVE_HEAD, [tail.row(stream) for stream, tail in tails.items()])
 
 
 def _read(connection: Connection, stream: str, after: Position | None, limit: int) -> Page:
