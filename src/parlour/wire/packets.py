@@ -26,18 +26,25 @@ class Delta:
 
 
 class Encoded:
-    """One Socket.IO packet as Engine.IO message payloads: the header as text, then binary
-    attachments.
+    """One Socket.IO packet as Engine.IO message payloads: header as text, then binary attachments.
 
     `parts[0]` is the text (with the Engine.IO message type `4` in front), the rest are bytes.
     `framed` keeps the packet as server-to-client WebSocket frames, made at the first use. `delta`,
     where set, says that this packet is a text delta that a slow reader's outbox may join with
-    others."""
+    others. `batch`, where set, are the packets that this one stands for: they are written as one,
+    and only an outbox looks at them singly.
+    """
 
-    __slots__ = ("delta", "framed", "parts", "size")
+    __slots__ = ("batch", "delta", "framed", "parts", "size")
 
-    def __init__(self, parts: tuple[str | bytes, ...], delta: Delta | None = None) -> None:
+    def __init__(
+        self,
+        parts: tuple[str | bytes, ...],
+        delta: Delta | None = None,
+        batch: tuple[Encoded, ...] | None = None,
+    ) -> None:
         self.parts: Final = parts
         self.size: Final = sum(map(len, parts))
         self.framed: bytes | None = None
         self.delta = delta
+        self.batch = batch

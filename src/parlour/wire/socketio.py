@@ -99,9 +99,12 @@ def encode_disconnect(*, namespace: str = MAIN) -> Encoded:
 
 
 def join_encoded(packets: Sequence[Encoded]) -> Encoded:
-    """Several packets as one that is pushed, framed and written at once. It is not a delta any
-    more, so a slow reader's outbox takes it as it is."""
-    return Encoded(tuple(part for packet in packets for part in packet.parts))
+    """Several packets as one that is pushed, framed and written at once: for what happens to a
+    whole room in one step."""
+    if len(packets) == 1:
+        return packets[0]
+    parts = tuple(part for packet in packets for part in packet.parts)
+    return Encoded(parts, batch=tuple(packets))
 
 
 def _encode(

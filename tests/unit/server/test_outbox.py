@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from parlour.server.outbox import Outbox, OutboxLimits
 from parlour.wire.packets import Delta, Encoded
-from parlour.wire.socketio import Decoder, encode_event
+from parlour.wire.socketio import Decoder, encode_event, join_encoded
 
 
 def delta_packet(stream: str, message: str, since: int, last: int, text: str) -> Encoded:
@@ -144,6 +144,16 @@ def test_an_empty_outbox_takes_one_packet_of_any_size():
 
     assert outbox.push(plain(1, 5000))
     assert not outbox.push(plain(2, 5))
+
+
+def test_a_batch_is_joined_like_its_packets():
+    outbox, source = Outbox(OutboxLimits(high_water=0)), Source("s")
+    for _ in range(3):
+        outbox.push(join_encoded([source.delta("m", "a"), source.delta("m", "b")]))
+
+    [packet] = outbox.take()
+
+    assert read([packet])[0][1] == {"s": "s", "m": "m", "since": 0, "last": 6, "text": "ababab"}
 
 
 def test_a_writer_takes_about_a_chunk_at_a_time():

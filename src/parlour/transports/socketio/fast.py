@@ -26,6 +26,7 @@ from parlour.transports.socketio.connection import EngineConnection
 from parlour.transports.socketio.handshake import Cookies, Headers, Query
 from parlour.transports.socketio.proxies import TrustedProxies
 from parlour.transports.socketio.refusal import Refusal
+from parlour.transports.socketio.turn import Turn
 from parlour.wire.packets import Encoded
 from parlour.wire.websocket import (
     NO_CODE,
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
     from parlour.transports.socketio.server import EngineServer
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_MAX_PENDING: Final = 256
+"""Packets that are noted for one turn; what comes on top is written at once, so that the transport
+can say that it is full."""
+
 _DRAIN_SECONDS: Final = 1.0
 """How long a client that sends too much is listened to, so that it reads why it is closed: closing
 with unread data would reset the connection and lose the close frame."""
@@ -73,11 +78,13 @@ class FastWebSocket(asyncio.Protocol):
         "_connection",
         "_finishing",
         "_paused",
+        "_pending",
         "_receiver",
         "_said_goodbye",
         "_setup",
         "_siblings",
         "_transport",
+        "_turn",
     )
 
     name: ClassVar[str] = "websocket"
@@ -95,6 +102,8 @@ class FastWebSocket(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._connection: EngineConnection | None = None
         self._receiver: Receiver | None = None
+        self._pending: Encoded | list[Encoded] | None = None
+        self._turn: Turn = None  # type: ignore[assignment]
         self._paused = False
         self._finishing = False
         self._said_goodbye = False
@@ -161,8 +170,25 @@ class FastWebSocket(asyncio.Protocol):
     def write(self, encoded: Encoded) -> bool:
         if self._paused:
             return False
-        self._transport.write(encoded.framed or frame_encoded(encoded))
+        pending = self._pending
+        if pending is None:
+            self._pending = encoded
+            self._turn.add(self)
+        elif isinstance(pending, list):
+            pending.append(encoded)
+            if len(pending) >= _MAX_PENDING:
+                self.flush()
+        else:
+            self._pending = [pending, encoded]
         return True
+
+    def flush(self) -> None:
+        """For the turn: write what was noted, in one piece."""
+        pending, self._pending = self._pending, None
+        if isinstance(pending, list):
+            self._transport.write(b"".join(map(frame_encoded, pending)))
+        elif pending is not None:
+            self._transport.write(pending.framed or frame_encoded(pending))
 
     def wake(self) -> None:
         if not self._paused and self._connection is not None:
@@ -173,6 +199,7 @@ class FastWebSocket(asyncio.Protocol):
         self.wake()
 
     def abort(self) -> None:
+        self.flush()
         if self._transport.get_write_buffer_size():
             # The peer does not read: a goodbye would wait behind what it does not take.
             self._transport.abort()
@@ -186,6 +213,7 @@ class FastWebSocket(asyncio.Protocol):
     # inside
 
     def _drain(self, connection: EngineConnection) -> None:
+        self.flush()
         while not self._paused and connection.carrier is self and (packets := connection.take()):
             self._transport.write(b"".join(map(frame_encoded, packets)))
         if self._finishing and not self._paused:
@@ -194,6 +222,7 @@ class FastWebSocket(asyncio.Protocol):
     def _goodbye(self, code: int) -> None:
         if not self._said_goodbye:
             self._said_goodbye = True
+            self.flush()
             self._transport.write(frame_close(code))
 
     def _control(self, message: Ping | Pong | Close) -> None:
@@ -249,6 +278,7 @@ class FastWebSocket(asyncio.Protocol):
         self._transport.write(request.accept())
         self._transport.set_write_buffer_limits(server.settings.outbox.high_water)
         self._receiver = Receiver(server.settings.limits.max_payload)
+        self._turn = server.turn
         sid = handshake.query.get("sid")
         if sid is None:
             self._connection = server.open(handshake, self)

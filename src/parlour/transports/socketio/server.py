@@ -13,6 +13,7 @@ from parlour.server.endpoint import Handshake
 from parlour.transports.socketio.connection import Carrier, EngineConnection
 from parlour.transports.socketio.handshake import Scope
 from parlour.transports.socketio.settings import SocketSettings
+from parlour.transports.socketio.turn import Turn
 from parlour.transports.socketio.wheel import TimerWheel
 from parlour.wire.engineio_session import EngineSession, State
 from parlour.wire.packets import Encoded
@@ -45,11 +46,13 @@ class EngineServer:
         self.draining = False
         self._tasks: asyncio.TaskGroup | None = None
         self._wheel: TimerWheel | None = None
+        self._turn: Turn | None = None
         self._empty: asyncio.Event | None = None
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._wheel = TimerWheel(loop, self.settings.timer_resolution)
+        self._turn = Turn(loop)
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
         return self
@@ -85,6 +88,11 @@ class EngineServer:
     def wheel(self) -> TimerWheel:
         assert self._wheel is not None, "the transport is not running"
         return self._wheel
+
+    @property
+    def turn(self) -> Turn:
+        assert self._turn is not None, "the transport is not running"
+        return self._turn
 
     def now(self) -> float:
         """Seconds of the loop's clock."""

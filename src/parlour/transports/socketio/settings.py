@@ -25,8 +25,8 @@ class SocketSettings:
 
     allowed_origins: tuple[str, ...] | None = None
     """Origins (`https://host[:port]`) whose pages may connect, `*` for all; the origin that
-    the request's Host header names always may. A request without an Origin header is no browser's: it
-    passes."""
+    the request's Host header names always may. A request without an Origin header is no browser's:
+    it passes."""
 
     namespaces: frozenset[str] = frozenset({"/"})
     """A CONNECT to any other is refused with `Invalid namespace`."""

@@ -1,0 +1,61 @@
+"""One write per connection and turn of the event loop.
+
+A turn may bring many packets for one connection: a burst of tokens, an answer and the events behind
+it. Each write would be a system call of its own, which costs ten times what joining them costs. So
+carriers note what they have to write and are flushed together when the turn is over."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+SLICE_SECONDS: Final = 0.004
+"""Writing to a large room gives way to other work after this long."""
+
+CHECK_EVERY: Final = 32
+"""Writes between two looks at the clock."""
+
+
+class Flushable(Protocol):
+    def flush(self) -> None:
+        """Write what was noted."""
+
+
+class Turn:
+    """The carriers that have something to write."""
+
+    __slots__ = ("_loop", "_scheduled", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop: Final = loop
+        self._waiting: list[Flushable] = []
+        self._scheduled = False
+
+    def add(self, carrier: Flushable) -> None:
+        """Flush the carrier when this turn is over."""
+        self._waiting.append(carrier)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) <= CHECK_EVERY:
+            for carrier in waiting:
+                carrier.flush()
+        else:
+            self._flush_many(waiting)
+
+    def _flush_many(self, waiting: list[Flushable]) -> None:
+        end = self._loop.time() + SLICE_SECONDS
+        for start in range(0, len(waiting), CHECK_EVERY):
+            if start and self._loop.time() >= end:
+                # Those that are left come first in the next turn, with what is added until then.
+                self._waiting[:0] = waiting[start:]
+                if not self._scheduled:
+                    self._scheduled = True
+                    self._loop.call_soon(self._flush)
+                return
+            for carrier in waiting[start : start + CHECK_EVERY]:
+                carrier.flush()
