@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import typer
-from pydantic import SecretStr
 from rich.table import Table
 
 from parlour.cli.console import out, run_async
-from parlour.cli.stores import accounts, opened
-from parlour.config import Settings, load_settings
-from parlour.config.page import grouped
-from parlour.telemetry import MASK
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from parlour.config import Settings
 
 keys = typer.Typer(help="Keys that sign access tokens.", no_args_is_help=True)
 
 Data = Annotated[Path | None, typer.Option(help="Data folder.")]
 DAY: Final = 86_400
+MASK: Final = "***"
 
 
 def print_token(
@@ -31,6 +32,9 @@ def print_token(
     data: Data = None,
 ) -> None:
     """Print an access token of a user, for scripts and bots."""
+    from parlour.cli.stores import accounts
+    from parlour.config import load_settings
+
     settings = load_settings(data_folder=data)
 
     async def issue() -> str:
@@ -45,6 +49,9 @@ def print_token(
 @keys.command("rotate")
 def rotate(data: Data = None) -> None:
     """Sign with a new key from now on; tokens of the old one stay valid until they expire."""
+    from parlour.cli.stores import accounts
+    from parlour.config import load_settings
+
     settings = load_settings(data_folder=data)
 
     async def add() -> str:
@@ -56,6 +63,9 @@ def rotate(data: Data = None) -> None:
 
 def upgrade(data: Data = None) -> None:
     """Bring the database up to date. Servers do it at their start, too."""
+    from parlour.cli.stores import opened
+    from parlour.config import load_settings
+
     settings = load_settings(data_folder=data)
 
     async def open_once() -> None:
@@ -70,6 +80,9 @@ def print_settings(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Print the settings in force; secrets are masked."""
+    from parlour.config import load_settings
+    from parlour.config.page import grouped
+
     settings = load_settings()
     if as_json:
         typer.echo(json.dumps(_values(settings), indent=2))
@@ -85,9 +98,9 @@ def print_settings(
 
 def _values(settings: Settings) -> dict[str, Any]:
     shown: dict[str, Any] = {}
-    for name in Settings.model_fields:
+    for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if isinstance(value, SecretStr):
+        if hasattr(value, "get_secret_value"):
             value = _shown(value)
         shown[name] = str(value) if isinstance(value, Path) else value
     return shown

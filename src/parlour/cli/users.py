@@ -6,17 +6,17 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.table import Table
 
 from parlour.cli.console import out, run_async
-from parlour.cli.stores import accounts
-from parlour.config import load_settings
 from parlour.core.users import ADMIN
-from parlour.ports import UserRecord
-from parlour.server.accounts import Accounts
+
+if TYPE_CHECKING:
+    from parlour.ports import UserRecord
+    from parlour.server.accounts import Accounts
 
 users = typer.Typer(help="Accounts: add, list, disable, enable, password.", no_args_is_help=True)
 
@@ -97,6 +97,9 @@ def _change(
 
 
 def _with_accounts(data: Path | None, work: Callable[[Accounts], Awaitable[T]]) -> T:
+    from parlour.cli.stores import accounts
+    from parlour.config import load_settings
+
     async def opened() -> T:
         async with accounts(load_settings(data_folder=data)) as known:
             return await work(known)
