@@ -133,8 +133,13 @@ class ChatApp:
             await self._call("on_window_message", data)
 
     async def stopped(self, chat: Chat) -> None:
-        async with self._activate(chat, None):
-            await self._call("on_stop")
+        try:
+            async with self._activate(chat, None):
+                await self._call("on_stop")
+            await self.node.chats.save(chat)
+        except Exception:
+            # The runs have ended; a mistake in the hook must not make the Stop look like a failure.
+            log.exception("on_stop failed", thread=chat.thread_id, session=chat.session_id)
 
     async def chat_end(self, chat: Chat) -> None:
         async with self._activate(chat, None):

@@ -248,3 +248,46 @@ def test_a_handler_that_hangs_in_a_thread_does_not_hold_up_the_end_of_the_proces
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert done.stdout.strip() == "over"
+
+
+async def test_a_mistake_in_on_stop_does_not_undo_the_stop(stage: Stage, app: Registry) -> None:
+    running = asyncio.Event()
+
+    @cl.on_message
+    async def reply() -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    @cl.on_stop
+    async def stopped() -> None:
+        cl.user_session.set("stops", 1)
+        raise RuntimeError("a mistake")
+
+    talk = await stage.talk(app)
+    await talk.do("message:send", content="go")
+    await running.wait()
+    answer = await talk.do("run:stop")
+
+    assert answer["accepted"] is True
+    assert await talk.outcome() == "stopped"
+
+
+async def test_values_set_in_on_stop_are_stored(stage: Stage, app: Registry) -> None:
+    running = asyncio.Event()
+
+    @cl.on_message
+    async def reply() -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    @cl.on_stop
+    def stopped() -> None:
+        cl.user_session.set("stops", 1)
+
+    talk = await stage.talk(app)
+    await talk.do("message:send", content="go")
+    await running.wait()
+    await talk.do("run:stop")
+
+    stored = await talk.node.sessions.values(talk.session_id, talk.thread_id)
+    assert stored["v:stops"] == b"1"
