@@ -27,9 +27,9 @@ demo: $(VENV)/.installed $(PAGE) ## Serve the demo (PORT=8000 HOST=127.0.0.1 DAT
 
 test: ## Install what is missing and run every test
 	@scripts/install-servers.sh
-	$(MAKE) test-web
-	$(MAKE) test-browser
-	$(MAKE) test-python
+	@status=0; \
+	for part in test-web test-browser test-python; do $(MAKE) $$part || status=1; done; \
+	exit $$status
 
 test-web: node_modules/.installed
 	npm test
