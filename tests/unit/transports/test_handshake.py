@@ -65,7 +65,8 @@ def test_no_bytes_make_reading_fail(raw):
         (("https://a.example",), "https://a.example", True),
         (("https://a.example",), "http://a.example", False),
         (("https://a.example",), None, True),
-        ((), "https://page.example", False),
+        ((), "https://page.example", True),
+        ((), "https://other.example", False),
         (("*",), "https://anywhere.example", True),
     ],
 )
