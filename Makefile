@@ -52,10 +52,11 @@ format: $(VENV)/.dev node_modules/.installed ## Format the sources
 	$(BIN)/ruff check --fix .
 	npm run format
 
-bench: $(VENV)/.dev tests/interop/node_modules/.installed ## Measure connections (JSON=file)
+bench: $(VENV)/.dev ## Measure connections and streams (JSON=file)
 	$(BIN)/python -m benchmarks.connections $(if $(JSON),--json $(JSON))
+	$(BIN)/python -m benchmarks.streams $(if $(JSON),--json $(basename $(JSON))-streams.json)
 
-bench-fanout: $(VENV)/.dev tests/interop/node_modules/.installed ## Measure fan-out (JSON=file)
+bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))
 
 fault: $(VENV)/.dev ## Break things while a conversation streams (ROUNDS=200 SEED=1)
@@ -76,7 +77,7 @@ constraints: $(VENV)/.dev ## Note the installed versions in constraints.txt
 	mv constraints.new constraints.txt
 
 clean: ## Remove everything that was installed or built (not the data)
-	rm -rf $(VENV) node_modules sdk/node_modules web/node_modules tests/interop/node_modules
+	rm -rf $(VENV) node_modules */node_modules */*/node_modules
 	rm -rf sdk/dist dist build $(dir $(PAGE))
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
