@@ -19,19 +19,25 @@ export const PASSWORD = 'correct horse battery';
 export class DemoServer {
   readonly port: number;
   readonly #data: string;
+  readonly #settings: Record<string, string>;
   #process: ChildProcess | undefined;
   #log = '';
 
-  static async start(): Promise<DemoServer> {
+  static async start(settings: Record<string, string> = {}): Promise<DemoServer> {
     if (!existsSync(PAGE)) throw new Error('The page is not built: run `npm run build` first.');
-    const server = new DemoServer(await freePort(), await mkdtemp(join(tmpdir(), 'parlour-e2e-')));
+    const server = new DemoServer(
+      await freePort(),
+      await mkdtemp(join(tmpdir(), 'parlour-e2e-')),
+      settings,
+    );
     await server.begin();
     return server;
   }
 
-  private constructor(port: number, data: string) {
+  private constructor(port: number, data: string, settings: Record<string, string>) {
     this.port = port;
     this.#data = data;
+    this.#settings = settings;
   }
 
   get url(): string {
@@ -48,6 +54,7 @@ export class DemoServer {
         PARLOUR_DEMO_TOKENS_PER_SECOND: '60',
         OPENAI_API_KEY: '',
         OPENAI_BASE_URL: '',
+        ...this.#settings,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
