@@ -250,8 +250,9 @@ class Message:
         if self._rewritten:
             self._rewritten = False
             events.append(("message:replace", {"id": self.id, "content": content}))
-        length, hash = digest(content)
-        events.append(("message:done", {"id": self.id, "length": length, "hash": hash}))
+        length, digits = digest(content)
+        events.append(("message:done", {"id": self.id, "length": length, "hash": digits}))
+        self._sent = {**(self._sent or {}), "content": content}
         return events
 
     async def _release(self) -> bool:

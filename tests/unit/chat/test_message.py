@@ -453,3 +453,30 @@ async def test_a_handler_may_say_a_last_word_when_it_is_stopped(
 
     [answer] = await talk.answers()
     assert (answer["content"], answer["streaming"]) == ("half (cut short)", False)
+
+
+async def test_a_message_closed_by_the_end_of_its_run_can_be_changed_later(
+    stage: Stage, app: Registry
+) -> None:
+    kept: list[cl.Message] = []
+
+    @cl.on_message
+    async def reply(message: cl.Message) -> None:
+        if not kept:
+            kept.append(cl.Message())
+            await kept[0].stream_token("first")
+        elif message.content == "same":
+            await kept[0].update()
+        else:
+            kept[0].content = "changed"
+            await kept[0].update()
+
+    talk = await stage.talk(app)
+    await talk.say("go")
+    await talk.say("same")
+    updates_before = of_type(await talk.events(), "message:update")
+    await talk.say("change")
+
+    [answer] = await talk.answers()
+    assert updates_before == []
+    assert answer["content"] == "changed"
