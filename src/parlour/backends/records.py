@@ -2,16 +2,26 @@
 
 Every log stores and gives back events through this, so a reader of history and a follower see the
 same JSON values, whatever Python objects the writer used.
+
+A damaged record must not make a whole conversation unreadable: it is reported, and stands in its
+place as an event of type `unreadable`, so that the offsets around it stay contiguous.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Callable
+from typing import Any, Final
 
 import orjson
 
 from parlour.core.streams import Event, NewEvent
 from parlour.errors import InvalidPayload, TooLarge
+
+log = logging.getLogger(__name__)
+
+UNREADABLE: Final = "unreadable"
+"""The type of an event whose record is damaged; its data are empty."""
 
 
 def encode_record(event: NewEvent, limit: int) -> bytes:
@@ -25,6 +35,22 @@ def encode_record(event: NewEvent, limit: int) -> bytes:
     return record
 
 
-def decode_record(stream: str, epoch: str, offset: int, record: bytes) -> Event:
-    fields: list[Any] = orjson.loads(record)
-    return Event(stream, epoch, offset, *fields)
+def decode_record(
+    stream: str,
+    epoch: str,
+    offset: int,
+    record: bytes,
+    unpack: Callable[[bytes], bytes] | None = None,
+) -> Event:
+    """The event in a record, `unpack`ed first where that is given."""
+    try:
+        fields: list[Any] = orjson.loads(record if unpack is None else unpack(record))
+        return Event(stream, epoch, offset, *fields)
+    except (ValueError, TypeError) as error:
+        return unreadable(stream, epoch, offset, error)
+
+
+def unreadable(stream: str, epoch: str, offset: int, error: Exception) -> Event:
+    """What stands in the place of a damaged record."""
+    log.error("event %s of %s is damaged: %s", offset, stream, error)
+    return Event(stream, epoch, offset, UNREADABLE, {}, 0, "system")

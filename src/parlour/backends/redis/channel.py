@@ -147,7 +147,7 @@ def decode_message(stream: str, payload: bytes) -> Batch:
     while place < len(payload):
         (size,) = struct.unpack_from(">I", payload, place)
         place += 4
-        record = unpack(payload[place : place + size])
-        events.append(decode_record(stream, epoch, int(since) + len(events) + 1, record))
+        record = payload[place : place + size]
+        events.append(decode_record(stream, epoch, int(since) + len(events) + 1, record, unpack))
         place += size
     return Batch(stream, epoch, int(since), tuple(events))

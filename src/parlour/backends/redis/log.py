@@ -380,7 +380,7 @@ def _appended(stream: str, reply: Any) -> Appended:
 
 def _events(stream: str, epoch: str, after: int, records: Sequence[bytes]) -> tuple[Event, ...]:
     return tuple(
-        decode_record(stream, epoch, offset, unpack(record))
+        decode_record(stream, epoch, offset, record, unpack)
         for offset, record in enumerate(records, after + 1)
     )
 
@@ -393,7 +393,7 @@ def _entries(stream: str, reply: Any) -> list[Entry]:
     entries: list[Entry] = []
     run: list[Event] = []
     for record, ends, fence, key, receipt in reply[2]:
-        run.append(decode_record(stream, epoch, offset, unpack(record)))
+        run.append(decode_record(stream, epoch, offset, record, unpack))
         offset += 1
         if ends:
             entries.append(

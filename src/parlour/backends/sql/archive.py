@@ -15,9 +15,10 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, select, upda
 from sqlalchemy.engine import Row
 
 from parlour.backends.epochs import first_epoch, next_epoch
+from parlour.backends.records import unreadable
 from parlour.backends.sql import projections
 from parlour.backends.sql.engine import Database, upsert
-from parlour.backends.sql.schema import events, receipts, streams
+from parlour.backends.sql.schema import DAMAGED, events, receipts, streams
 from parlour.core.streams import Appended, Event, Page, Position
 from parlour.errors import ExpectationFailed, LeaseLost, PositionLost
 from parlour.ports import Clock, Entry, Opening, Origin, Projection, ProjectionChange
@@ -295,11 +296,16 @@ def _read(connection: Connection, stream: str, after: Position | None, limit: in
     if after.epoch != row.epoch or not row.floor <= after.offset <= row.head:
         raise PositionLost(stream=stream)
     found = [
-        Event(stream, row.epoch, one.offset, one.type, one.data, one.at, one.source, one.cause)
-        for one in connection.execute(_after(stream, after.offset, limit))
+        _event(row.epoch, one) for one in connection.execute(_after(stream, after.offset, limit))
     ]
     reached = found[-1].position if found else after
     return Page(found, reached, Position(row.epoch, row.head))
+
+
+def _event(epoch: str, row: Row[Any]) -> Event:
+    if row.data is DAMAGED:
+        return unreadable(row.stream, epoch, row.offset, ValueError("the data are not JSON"))
+    return Event(row.stream, epoch, row.offset, row.type, row.data, row.at, row.source, row.cause)
 
 
 def _after(stream: str, offset: int, limit: int) -> Any:

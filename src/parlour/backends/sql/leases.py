@@ -71,7 +71,9 @@ class SqlLeases:
         held = row.expires_at > now
         if held and row.owner != owner:
             return None
-        generation = row.generation if held else row.generation + 1
+        # A new name starts at the time in seconds, as in Redis: generations go on rising where
+        # streams outlive the store of their leases.
+        generation = row.generation if held else (row.generation or now // 1000) + 1
         lease = Lease(name, owner, generation, now + ttl_ms)
         connection.execute(
             update(table)

@@ -8,17 +8,20 @@ last activity.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from parlour.backends.sql.engine import upsert
+from parlour.backends.sql.schema import DAMAGED, streams, threads
 from parlour.backends.sql.schema import messages as table
-from parlour.backends.sql.schema import streams, threads
 from parlour.core.streams import Position
 from parlour.errors import ExpectationFailed
 from parlour.ports import Projection, ProjectionChange
+
+log = logging.getLogger(__name__)
 
 THREAD = "thread:"
 PREVIEW_LENGTH = 200
@@ -28,8 +31,12 @@ def load(connection: Connection, stream: str, window: int) -> Projection | None:
     row = connection.execute(select(streams).where(streams.c.stream == stream)).one_or_none()
     if row is None or row.state is None:
         return None
+    state = row.state
+    if state is DAMAGED:
+        log.error("the stored state of %s is damaged; its messages are kept", stream)
+        state = {}
     newest = messages(connection, stream, None, window)
-    return Projection(Position(row.epoch, row.projected), row.state, newest[::-1])
+    return Projection(Position(row.epoch, row.projected), state, newest[::-1])
 
 
 def messages(
@@ -40,7 +47,14 @@ def messages(
     if before is not None:
         query = query.where(table.c.offset < before)
     query = query.order_by(table.c.offset.desc(), table.c.id.desc()).limit(limit)
-    return list(connection.scalars(query))
+    return [one for one in connection.scalars(query) if _is_whole(stream, one)]
+
+
+def _is_whole(stream: str, data: Any) -> bool:
+    """Skip and report a damaged message, so that the rest of the conversation can be read."""
+    if data is DAMAGED:
+        log.error("a stored message of %s is damaged", stream)
+    return data is not DAMAGED
 
 
 def lagging(connection: Connection, limit: int) -> list[str]:

@@ -7,7 +7,7 @@ the wire. Times are milliseconds since 1970 UTC.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import (
@@ -36,6 +36,14 @@ metadata = MetaData(
 )
 
 
+class Damaged:
+    """The type of `DAMAGED`."""
+
+
+DAMAGED: Final = Damaged()
+"""Stands for a JSON text that cannot be read."""
+
+
 class Json(TypeDecorator[Any]):
     """Any JSON value, as text."""
 
@@ -46,7 +54,11 @@ class Json(TypeDecorator[Any]):
         return None if value is None else orjson.dumps(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else orjson.loads(value)
+        """One damaged row must not make the others unreadable: it comes back as `DAMAGED`."""
+        try:
+            return None if value is None else orjson.loads(value)
+        except ValueError:
+            return DAMAGED
 
 
 users = Table(
