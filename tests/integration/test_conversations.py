@@ -323,7 +323,7 @@ async def test_restart_keeps_the_conversation_and_ends_what_ran(
             await client.until(lambda e, p: e == "events" and p["data"]["type"] == "message:delta")
 
     async with (
-        serve(app, tmp_path) as server,
+        serve(app, tmp_path, **store) as server,
         connected(server, "alice", session_id="session-alice") as client,
     ):
         snapshot = (await client.call("subscribe", stream=STREAM))["snapshot"]
@@ -345,7 +345,7 @@ async def test_answer_to_an_ask_of_a_former_life_reaches_on_message(
             ask_id = (await client.until(is_ask))["data"]["data"]["ask_id"]
 
     async with (
-        serve(app, tmp_path) as server,
+        serve(app, tmp_path, **store) as server,
         connected(server, "alice", session_id="session-alice") as client,
     ):
         await client.call("subscribe", stream=STREAM)

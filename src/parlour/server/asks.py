@@ -68,6 +68,13 @@ class Asks:
             await run.emit(*body)
             self._tell_connections(run, body[-1][1])
             return await self._wait(run, ask_id, closed, timeout, message_id)
+        except asyncio.CancelledError:
+            # A Stop ends the question, also one that is only just being put. A node that goes away
+            # leaves it open: it outlives the handler.
+            if run.stopping:
+                closing = self._close(run, ask_id, "cancelled", closed)
+                await asyncio.shield(node.tasks.spawn(closing, "ask cancelled"))
+            raise
         finally:
             self._waiting.discard(ask_id)
             feed.unwatch(hear)
@@ -145,11 +152,6 @@ class Asks:
                 outcome = await asyncio.shield(closed)
         except TimeoutError:
             outcome = await self._close(run, ask_id, "expired", closed)
-        except asyncio.CancelledError:
-            # A Stop ends the question. A node that goes away leaves it open: it outlives the handler.
-            if run.stopping:
-                await asyncio.shield(self._close(run, ask_id, "cancelled", closed))
-            raise
         if outcome.get("outcome") != "answered":
             return None
         return {

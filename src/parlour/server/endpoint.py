@@ -71,8 +71,9 @@ class Endpoint(Protocol):
 
     async def connect(self, link: Link, namespace: str, auth: Any) -> Mapping[str, Any]:
         """Decide on a CONNECT packet; `auth` is its payload (any JSON value or None). The mapping
-        travels in the CONNECT answer beside `sid`. Raises `ConnectionRefused`. Cancelled when the transport closes meanwhile. Events that
-        the endpoint sends from here leave after the answer."""
+        travels in the CONNECT answer beside `sid`. Raises `ConnectionRefused`. Cancelled when the
+        transport closes meanwhile. Events that the endpoint sends from here leave after the
+        answer."""
         ...
 
     def receive(self, link: Link, event: str, args: Sequence[Any], ack: Ack | None) -> None:

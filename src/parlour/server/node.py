@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -74,8 +73,8 @@ USER_STREAM_KEPT = 200
 LISTED_KEPT = 10_000
 """Entries of conversation lists that are remembered, so that only changes are told."""
 
-RECONNECT_SPREAD_MS = 3000
-"""A shutdown spreads its clients' reconnects over this time."""
+RECONNECT_AFTER_MS = 200
+"""How long clients wait at least when the node goes away; the transport spreads them from there on."""
 
 
 Leave = Callable[[Callable[[str, Position], Awaitable[bool]]], Awaitable[None]]
@@ -356,10 +355,9 @@ class Node:
         self.draining = True
         self.runs.draining = True
         settings = self.settings
-        after_ms = random.randrange(200, RECONNECT_SPREAD_MS)
         for drain in self.drains:
             await self._phase(
-                "drain", drain("drain", after_ms), settings.shutdown_drain_seconds + 1
+                "drain", drain("drain", RECONNECT_AFTER_MS), settings.shutdown_drain_seconds + 1
             )
         await self._phase(
             "runs",

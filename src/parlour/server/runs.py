@@ -17,7 +17,14 @@ import orjson
 import structlog
 
 from parlour.core.streams import Batch, Position
-from parlour.errors import LeaseLost, ParlourError, RateLimited, ShuttingDown, Unavailable
+from parlour.errors import (
+    LeaseLost,
+    ParlourError,
+    PositionLost,
+    RateLimited,
+    ShuttingDown,
+    Unavailable,
+)
 from parlour.ports import Lease, Lost
 from parlour.server.chats import Chat
 from parlour.server.streams import NewData
@@ -194,6 +201,7 @@ class ThreadQueue:
     def __init__(self) -> None:
         self.waiting: deque[Run] = deque()
         self.current: Run | None = None
+        self.task: asyncio.Task[None] | None = None
 
 
 class Runs:
@@ -221,7 +229,8 @@ class Runs:
         queue = self._queues.get(chat.thread_id)
         if queue is None:
             queue = self._queues[chat.thread_id] = ThreadQueue()
-            self._node.tasks.spawn(self._drain(chat.thread_id, queue), f"runs of {chat.thread_id}")
+            work_off = self._drain(chat.thread_id, queue)
+            queue.task = self._node.tasks.spawn(work_off, f"runs of {chat.thread_id}")
         run = Run(self._node, chat, handler, work, cause, run_id)
         queue.waiting.append(run)
         return run
@@ -287,9 +296,10 @@ class Runs:
             for run in (queue.current, *queue.waiting):
                 if run is not None and run.task is not None:
                     run.task.cancel()
-        rest = [run.ended for q in self._queues.values() for run in (q.current, *q.waiting) if run]
+        # The queues end after their last run, when they have given back their leases.
+        rest = [queue.task for queue in self._queues.values() if queue.task is not None]
         if rest:
-            await asyncio.wait(rest, timeout=deadline)
+            await asyncio.wait(rest, timeout=deadline + 1)
 
     async def renew(self) -> None:
         """Extend every lease that is held; a lost one ends its run without a word (the new owner speaks)."""
@@ -310,7 +320,7 @@ class Runs:
     async def _drain(self, thread_id: str, queue: ThreadQueue) -> None:
         lease: Lease | None = None
         try:
-            while queue.waiting:
+            while queue.waiting and not self.draining:
                 run = queue.waiting.popleft()
                 queue.current = run
                 outcome = "interrupted"
@@ -331,7 +341,7 @@ class Runs:
                     run.ended.set_result("interrupted")
             held = self._held.pop(thread_id, None)
             if held is not None:
-                await asyncio.shield(self._give_back(held))
+                await self._give_back(held)
 
     async def _perform(self, run: Run) -> str:
         if run.stopping:
@@ -352,12 +362,19 @@ class Runs:
     async def _take(self, thread_id: str) -> Lease:
         """The conversation's lease; waits for its present holder to end."""
         name = f"run:{thread_id}"
+        delay = 0.1
         while True:
-            lease = await self._node.leases.acquire(name, self._node.id, self._ttl_ms)
-            if lease is not None:
-                self._held[thread_id] = lease
-                return lease
-            await self._wait_for_end(thread_id)
+            try:
+                lease = await self._node.leases.acquire(name, self._node.id, self._ttl_ms)
+                if lease is not None:
+                    self._held[thread_id] = lease
+                    return lease
+                await self._wait_for_end(thread_id)
+            except (Unavailable, PositionLost) as error:
+                # The person's message is stored and waits: so does its run, until the stores are back.
+                log.warning("run waits for the stores", thread=thread_id, error=str(error))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
 
     async def _wait_for_end(self, thread_id: str) -> None:
         """Until a run of this conversation ends anywhere, or for a moment (its node may have died)."""
