@@ -1,1 +1,1 @@
-"""The public test kit: contract suites for backends, real servers for tests, clocks."""
+"""The public test kit: a pilot for app authors, contract suites for backends, real servers, clocks."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,25 +9,8 @@ import pytest
 import parlour as cl
 from parlour.chat.registry import Registry
 from parlour.errors import InvalidPayload
-from parlour.ports import FileRecord
-from tests.unit.chat.conftest import Conversation, Stage, exists, read
-
-
-async def open_ask(talk: Conversation) -> dict[str, Any]:
-    """The question that is open, now or as soon as the handler asks it."""
-    async with asyncio.timeout(10), talk.node.log.follow(talk.stream) as follower:
-        while not (await talk.state()).asks:
-            await anext(follower)
-    [ask] = (await talk.state()).asks.values()
-    return ask
-
-
-async def upload(talk: Conversation, name: str, content: bytes) -> str:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield content
-
-    record = FileRecord(talk.node.new_id(), talk.user.id, name, "text/plain", 0)
-    return (await talk.node.files.put(record, chunks(), limit=1000)).id
+from parlour.testing.pilot import Talk
+from tests.unit.chat.conftest import Stage, exists, read
 
 
 async def test_a_text_answer_says_what_and_who(stage: Stage, app: Registry) -> None:
@@ -40,9 +21,9 @@ async def test_a_text_answer_says_what_and_who(stage: Stage, app: Registry) -> N
         replies.append(await cl.AskUserMessage("What is your name?", timeout=30).send())
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
-    ask = await open_ask(talk)
-    await talk.do("ask:answer", ask_id=ask["ask_id"], answer={"output": "Alice"})
+    await talk.command("message:send", content="go")
+    ask = await talk.question()
+    await talk.command("ask:answer", ask_id=ask["ask_id"], answer={"output": "Alice"})
     await talk.settle()
 
     [answer] = replies
@@ -58,10 +39,7 @@ async def test_a_message_answers_the_open_question(stage: Stage, app: Registry) 
         assert answer is not None
         await cl.Message(f"Hello {answer['output']}").send()
 
-    talk = Conversation(await stage.start(app))
-    await talk.node.permissions.require_write(talk.user, talk.stream)
-    await talk.node.chats.open(talk.caller, talk.thread_id)
-    await open_ask(talk)
+    talk = await stage.talk(app)
     await talk.say("Alice")
 
     assert (await talk.contents())[-1] == "Hello Alice"
@@ -81,12 +59,12 @@ async def test_an_action_answer_has_the_payload_that_the_app_gave(
         chosen.append(await cl.AskActionMessage("Sure?", actions, timeout=30).send())
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
-    ask = await open_ask(talk)
+    await talk.command("message:send", content="go")
+    ask = await talk.question()
     with pytest.raises(InvalidPayload):
-        await talk.do("ask:answer", ask_id=ask["ask_id"], answer={"name": "maybe", "id": "?"})
+        await talk.command("ask:answer", ask_id=ask["ask_id"], answer={"name": "maybe", "id": "?"})
     forged = {"id": actions[0].id, "name": "yes", "payload": {"n": 1000}}
-    await talk.do("ask:answer", ask_id=ask["ask_id"], answer=forged)
+    await talk.command("ask:answer", ask_id=ask["ask_id"], answer=forged)
     await talk.settle()
 
     assert [(c["name"], c["payload"], c["label"]) for c in chosen] == [("yes", {"n": 1}, "Yes")]
@@ -103,10 +81,10 @@ async def test_a_file_answer_can_be_read_by_path(stage: Stage, app: Registry) ->
         seen.append((file.name, file.size, file.type, read(file.path), file.path))
 
     talk = await stage.talk(app)
-    file_id = await upload(talk, "../../note.txt", b"hello")
-    await talk.do("message:send", content="go")
-    ask = await open_ask(talk)
-    await talk.do("ask:answer", ask_id=ask["ask_id"], answer={"files": [file_id]})
+    file_id = await talk.upload("../../note.txt", b"hello")
+    await talk.command("message:send", content="go")
+    ask = await talk.question()
+    await talk.command("ask:answer", ask_id=ask["ask_id"], answer={"files": [file_id]})
     await talk.settle()
 
     [(name, size, mime, content, path)] = seen
@@ -130,7 +108,8 @@ async def test_without_an_answer_there_is_none_or_an_error(
             outcomes.append("timeout")
 
     talk = await stage.talk(app)
-    await talk.say("go")
+    await talk.send("go")
+    await talk.finish()
 
     assert outcomes == ["timeout" if raises else None]
     assert (await talk.state()).asks == {}
@@ -149,14 +128,14 @@ async def test_an_answer_after_a_restart_reaches_on_message_with_its_question(
         await cl.AskUserMessage("Still there?", timeout=3600).send()
 
     async with stage.running(app, shutdown_runs_seconds=0) as node:
-        before = Conversation(node)
+        before = Talk(node)
         await before.open()
-        await before.do("message:send", content="go")
-        ask = await open_ask(before)
+        await before.command("message:send", content="go")
+        ask = await before.question()
     async with stage.running(app) as node:
-        after = Conversation(node, before.user, before.session_id, before.thread_id)
+        after = Talk(node, before.user, before.session_id, before.thread_id)
         await after.open()
-        await after.do("ask:answer", ask_id=ask["ask_id"], answer="yes")
+        await after.command("ask:answer", ask_id=ask["ask_id"], answer="yes")
         await after.settle()
 
     assert answered == [("Still there?", "yes")]
@@ -192,9 +171,9 @@ async def test_an_answer_is_never_given_twice_to_a_quick_handler(
 
     talk = await stage.talk(app)
     for _ in range(15):
-        await talk.do("message:send", content="go")
-        ask = await open_ask(talk)
-        await talk.do("ask:answer", ask_id=ask["ask_id"], answer="yes")
+        await talk.command("message:send", content="go")
+        ask = await talk.question()
+        await talk.command("ask:answer", ask_id=ask["ask_id"], answer="yes")
         await talk.settle()
 
     assert handled == ["in time"] * 15

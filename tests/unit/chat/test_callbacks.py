@@ -157,7 +157,7 @@ async def test_actions_reach_their_callback_and_can_be_removed(stage: Stage, app
     await talk.say("go")
     [question] = await talk.answers()
     pressed = {key: question["actions"][0][key] for key in ("id", "name", "payload")}
-    await talk.do("action:call", action=pressed, message_id=question["id"])
+    await talk.command("action:call", action=pressed, message_id=question["id"])
     await talk.settle()
 
     question, bought = await talk.answers()

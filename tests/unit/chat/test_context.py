@@ -13,7 +13,6 @@ import parlour as cl
 from parlour.chat.registry import Registry
 from parlour.chat.threads import HandlerThreads
 from tests.unit.chat.conftest import Desk, Stage
-from tests.unit.chat.test_ask import open_ask
 
 
 def test_reading_the_context_outside_a_handler_is_a_clear_error() -> None:
@@ -96,9 +95,9 @@ async def test_a_thread_that_outlives_a_stop_cannot_speak(stage: Stage, app: Reg
             ended.set()
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await asyncio.to_thread(started.wait, 10)
-    await talk.do("run:stop")
+    await talk.command("run:stop")
     release.set()
     await asyncio.to_thread(ended.wait, 10)
 
@@ -126,9 +125,9 @@ async def test_on_stop_and_on_chat_end_have_a_context_and_can_speak(
         await cl.Message("good-bye").send()
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await running.wait()
-    await talk.do("run:stop")
+    await talk.command("run:stop")
     record = await talk.node.sessions.load(talk.session_id)
     assert record is not None
     await talk.node.chats.end(record)
@@ -139,14 +138,14 @@ async def test_on_stop_and_on_chat_end_have_a_context_and_can_speak(
 
 async def test_an_anonymous_visitor_has_no_user(stage: Stage, app: Registry) -> None:
     from parlour.core.users import User
-    from tests.unit.chat.conftest import Conversation
+    from parlour.testing.pilot import Talk
 
     @cl.on_message
     async def reply() -> None:
         user = cl.context.session.user
         await cl.Message(user.identifier if user else "Anonymous").send()
 
-    talk = Conversation(await stage.start(app), user=User("anon-1", "Visitor", "anonymous"))
+    talk = Talk(await stage.start(app), user=User("anon-1", "Visitor", "anonymous"))
     await talk.open()
     await talk.say("hi")
 
@@ -168,9 +167,9 @@ async def test_stop_ends_the_question_of_a_handler_in_a_thread(stage: Stage, app
             ended.set()
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
-    await open_ask(talk)
-    await talk.do("run:stop")
+    await talk.command("message:send", content="go")
+    await talk.question()
+    await talk.command("run:stop")
     await asyncio.to_thread(ended.wait, 10)
 
     assert outcomes == ["cancelled"]
@@ -264,9 +263,9 @@ async def test_a_mistake_in_on_stop_does_not_undo_the_stop(stage: Stage, app: Re
         raise RuntimeError("a mistake")
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await running.wait()
-    answer = await talk.do("run:stop")
+    answer = await talk.command("run:stop")
 
     assert answer["accepted"] is True
     assert await talk.outcome() == "stopped"
@@ -285,9 +284,9 @@ async def test_values_set_in_on_stop_are_stored(stage: Stage, app: Registry) -> 
         cl.user_session.set("stops", 1)
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await running.wait()
-    await talk.do("run:stop")
+    await talk.command("run:stop")
 
     stored = await talk.node.sessions.values(talk.session_id, talk.thread_id)
     assert stored["v:stops"] == b"1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,10 @@ import parlour as cl
 from parlour import input_widget
 
 DOCS = Path(__file__).parents[3] / "docs"
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", (DOCS / "tutorial.md").read_text(), re.M | re.S)
+PYTHON = re.findall(r"^```python\n(.*?)^```$", (DOCS / "tutorial.md").read_text(), re.M | re.S)
+BLOCKS = [block for block in PYTHON if "def test_" not in block]
+TESTS = [block for block in PYTHON if "def test_" in block]
+NAMES = next(block for block in BLOCKS if "AskUserMessage" in block)
 UNDOCUMENTED = {"__version__", "context", "InputWidget"}
 
 
@@ -33,6 +37,21 @@ def test_every_block_of_the_tutorial_is_an_app(
     path.write_text(BLOCKS[number])
 
     assert cl.load_app(path).handles("on_message")
+
+
+async def test_the_tests_of_the_tutorial_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text(NAMES)
+    namespace: dict[str, Any] = {}
+    for block in TESTS:
+        exec(block, namespace)
+    tests = [value for name, value in namespace.items() if name.startswith("test_")]
+    for test in tests:
+        await test()
+
+    assert len(tests) == 2
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import parlour as cl
 from parlour.chat.registry import Registry
-from tests.unit.chat.conftest import Conversation, Stage
+from parlour.testing.pilot import Talk
+from tests.unit.chat.conftest import Stage
 
 
 async def test_the_history_is_the_conversation_also_after_a_restart(
@@ -24,11 +25,11 @@ async def test_the_history_is_the_conversation_also_after_a_restart(
         await answer.send()
 
     async with stage.running(app) as node:
-        before = Conversation(node)
+        before = Talk(node)
         await before.open()
         await before.say("one")
     async with stage.running(app) as node:
-        after = Conversation(node, before.user, "another-session", before.thread_id)
+        after = Talk(node, before.user, "another-session", before.thread_id)
         await after.open()
         await after.say("two")
 
@@ -57,7 +58,7 @@ async def test_resuming_gets_the_whole_thread_in_order(stage: Stage, app: Regist
 
     first = await stage.talk(app)
     await first.say("question")
-    second = Conversation(first.node, first.user, "another-session", first.thread_id)
+    second = Talk(first.node, first.user, "another-session", first.thread_id)
     await second.open()
 
     [thread] = threads

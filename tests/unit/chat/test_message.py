@@ -10,7 +10,8 @@ import parlour as cl
 from parlour.chat.registry import Registry
 from parlour.core.streams import Event
 from parlour.core.thread import digest
-from tests.unit.chat.conftest import Conversation, Stage
+from parlour.testing.pilot import Talk
+from tests.unit.chat.conftest import Stage
 
 
 def of_type(events: list[Event], *types: str) -> list[Event]:
@@ -119,9 +120,9 @@ async def test_a_stop_in_the_middle_keeps_the_text_so_far_and_closes_it(
         await asyncio.Event().wait()
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await halfway.wait()
-    stopped = await talk.do("run:stop")
+    stopped = await talk.command("run:stop")
 
     events = await talk.events()
     [answer] = await talk.answers()
@@ -322,9 +323,9 @@ async def test_a_task_of_a_stopped_run_stays_silent(stage: Stage, app: Registry)
         await asyncio.Event().wait()
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await running.wait()
-    await talk.do("run:stop")
+    await talk.command("run:stop")
     later.set()
 
     with pytest.raises(asyncio.CancelledError):
@@ -343,7 +344,7 @@ async def test_two_people_at_once_do_not_mix(stage: Stage, app: Registry) -> Non
         await answer.send()
 
     ann = await stage.talk(app)
-    bob = Conversation(ann.node, user=cl.User("bob", "Bob").to_core())
+    bob = Talk(ann.node, user=cl.User("bob", "Bob").to_core())
     await bob.open()
     await asyncio.gather(ann.say("one two three"), bob.say("four five six"))
 
@@ -422,9 +423,9 @@ async def test_a_handler_that_swallows_the_stop_cannot_stream_on(
             await answer.stream_token(" and after")
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await halfway.wait()
-    await talk.do("run:stop")
+    await talk.command("run:stop")
 
     assert [answer["content"] for answer in await talk.answers()] == ["before"]
     assert await talk.outcome() == "stopped"
@@ -447,9 +448,9 @@ async def test_a_handler_may_say_a_last_word_when_it_is_stopped(
             await answer.update()
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await halfway.wait()
-    await talk.do("run:stop")
+    await talk.command("run:stop")
 
     [answer] = await talk.answers()
     assert (answer["content"], answer["streaming"]) == ("half (cut short)", False)

@@ -11,7 +11,8 @@ from parlour.chat.chat_settings import offered
 from parlour.chat.registry import Registry
 from parlour.errors import InvalidPayload
 from parlour.input_widget import NumberInput, Select, Slider, Switch, TextInput
-from tests.unit.chat.conftest import Conversation, Stage
+from parlour.testing.pilot import Talk
+from tests.unit.chat.conftest import Stage
 
 
 def offering_app() -> list[dict[str, Any]]:
@@ -66,7 +67,7 @@ async def test_settings_start_with_their_initial_values(stage: Stage, app: Regis
 async def test_a_change_is_kept_told_and_shown_as_initial(stage: Stage, app: Registry) -> None:
     changes = offering_app()
     talk = await stage.talk(app)
-    await talk.do("settings:update", settings={"model": "small", "heat": 1, "unknown": "x"})
+    await talk.command("settings:update", settings={"model": "small", "heat": 1, "unknown": "x"})
     await talk.settle()
     await talk.say("which?")
 
@@ -97,7 +98,7 @@ async def test_a_value_that_was_not_offered_is_refused_whole(
     talk = await stage.talk(app)
 
     with pytest.raises(InvalidPayload):
-        await talk.do("settings:update", settings={"name": "Ann", **settings})
+        await talk.command("settings:update", settings={"name": "Ann", **settings})
 
     chat = await talk.node.chats.open(talk.caller, talk.thread_id)
     assert (changes, chat.chat_settings["name"]) == ([], "")
@@ -108,13 +109,13 @@ async def test_chosen_settings_survive_a_restart_and_a_new_offer(
 ) -> None:
     offering_app()
     async with stage.running(app) as node:
-        before = Conversation(node)
+        before = Talk(node)
         await before.open()
         await before.say("hello")
-        await before.do("settings:update", settings={"model": "small"})
+        await before.command("settings:update", settings={"model": "small"})
         await before.settle()
     async with stage.running(app) as node:
-        after = Conversation(node, before.user, before.session_id, before.thread_id)
+        after = Talk(node, before.user, before.session_id, before.thread_id)
         await after.open()
         await after.say("which?")
 

@@ -115,9 +115,9 @@ async def test_a_step_that_is_stopped_has_failed(stage: Stage, app: Registry) ->
             await asyncio.Event().wait()
 
     talk = await stage.talk(app)
-    await talk.do("message:send", content="go")
+    await talk.command("message:send", content="go")
     await inside.wait()
-    await talk.do("run:stop")
+    await talk.command("run:stop")
 
     [row] = (await talk.state()).steps.values()
     assert (row["status"], row["output"]) == ("failed", "Stopped")

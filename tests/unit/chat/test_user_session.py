@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import parlour as cl
 from parlour.chat.registry import Registry
 from parlour.chat.storable import fingerprint, is_storable
-from tests.unit.chat.conftest import Conversation, Desk, Stage
+from parlour.testing.pilot import Talk
+from tests.unit.chat.conftest import Desk, Stage
 
 JSON = st.recursive(
     st.none()
@@ -38,11 +39,11 @@ def counting_app() -> None:
 async def test_values_that_json_can_hold_survive_a_restart(stage: Stage, app: Registry) -> None:
     counting_app()
     async with stage.running(app) as node:
-        before = Conversation(node)
+        before = Talk(node)
         await before.open()
         await before.say("one")
     async with stage.running(app) as node:
-        after = Conversation(node, before.user, before.session_id, before.thread_id)
+        after = Talk(node, before.user, before.session_id, before.thread_id)
         await after.open()
         await after.say("two")
 
@@ -59,12 +60,12 @@ async def test_a_value_changed_in_place_is_stored_too(stage: Stage, app: Registr
         cl.user_session.get("seen")["words"].append(message.content)
 
     async with stage.running(app) as node:
-        before = Conversation(node)
+        before = Talk(node)
         await before.open()
         await before.say("one")
         await before.say("two")
     async with stage.running(app) as node:
-        after = Conversation(node, before.user, before.session_id, before.thread_id)
+        after = Talk(node, before.user, before.session_id, before.thread_id)
         await after.open()
         chat = await node.chats.open(after.caller, after.thread_id)
 
@@ -87,13 +88,13 @@ async def test_a_value_that_is_not_json_stays_itself_and_in_this_process(
         await cl.Message("same" if same else "gone").send()
 
     async with stage.running(app) as node:
-        before = Conversation(node)
+        before = Talk(node)
         await before.open()
         await before.say("set")
         await before.say("get")
         assert [answer["content"] for answer in await before.answers()] == ["same", "same"]
     async with stage.running(app) as node:
-        after = Conversation(node, before.user, before.session_id, before.thread_id)
+        after = Talk(node, before.user, before.session_id, before.thread_id)
         await after.open()
         await after.say("get")
 
@@ -108,12 +109,12 @@ async def test_a_stored_value_replaced_by_an_unstorable_one_does_not_come_back(
         cl.user_session.set("value", "old" if message.content == "json" else object())
 
     async with stage.running(app) as node:
-        before = Conversation(node)
+        before = Talk(node)
         await before.open()
         await before.say("json")
         await before.say("object")
     async with stage.running(app) as node:
-        after = Conversation(node, before.user, before.session_id, before.thread_id)
+        after = Talk(node, before.user, before.session_id, before.thread_id)
         await after.open()
         chat = await node.chats.open(after.caller, after.thread_id)
 
@@ -125,7 +126,7 @@ async def test_two_sessions_of_one_person_keep_their_values_apart(
 ) -> None:
     counting_app()
     first = await stage.talk(app)
-    second = Conversation(first.node, first.user)
+    second = Talk(first.node, first.user)
     await second.open()
     await asyncio.gather(first.say("mine"), second.say("yours"))
 

@@ -8,12 +8,12 @@ from typing import Any
 import parlour as cl
 from parlour.chat.registry import MODULE_REGISTRY
 from parlour.demo import app as demo
+from parlour.testing.pilot import Talk
 from tests.model_endpoint import endpoint, piece
-from tests.unit.chat.conftest import Conversation, Stage
-from tests.unit.chat.test_ask import open_ask, upload
+from tests.unit.chat.conftest import Stage
 
 
-async def demo_talk(stage: Stage, **settings: Any) -> Conversation:
+async def demo_talk(stage: Stage, **settings: Any) -> Talk:
     return await stage.talk(getattr(demo, MODULE_REGISTRY), **settings)
 
 
@@ -47,11 +47,11 @@ async def test_it_asks_offers_choices_and_reads_files(stage: Stage) -> None:
     for command, answer in (
         ("ask", "blue"),
         ("choose", "tea"),
-        ("upload", {"files": [await upload(talk, "a.txt", b"first line\nsecond line")]}),
+        ("upload", {"files": [await talk.upload("a.txt", b"first line\nsecond line")]}),
     ):
-        await talk.do("message:send", content=command)
-        ask = await open_ask(talk)
-        await talk.do("ask:answer", ask_id=ask["ask_id"], answer=answer)
+        await talk.command("message:send", content=command)
+        ask = await talk.question()
+        await talk.command("ask:answer", ask_id=ask["ask_id"], answer=answer)
         await talk.settle()
 
     contents = await talk.contents()
@@ -75,7 +75,7 @@ async def test_it_remembers_a_name_per_conversation(stage: Stage) -> None:
     talk = await demo_talk(stage)
     await talk.say("my name is Grace Hopper.")
     await talk.say("who am I?")
-    other = Conversation(talk.node, talk.user, talk.session_id)
+    other = Talk(talk.node, talk.user, talk.session_id)
     await other.open()
     await other.say("who am I?")
 
@@ -95,7 +95,7 @@ async def test_an_error_is_shown_with_a_reference(stage: Stage) -> None:
 
 async def test_the_chosen_style_and_name_are_used(stage: Stage) -> None:
     talk = await demo_talk(stage)
-    await talk.do("settings:update", settings={"style": "Headlines only", "name": "Ann"})
+    await talk.command("settings:update", settings={"style": "Headlines only", "name": "Ann"})
     await talk.settle()
     await talk.say("one two three")
     await talk.say("hello")
@@ -110,8 +110,8 @@ async def test_buttons_act_and_go_away(stage: Stage) -> None:
     await talk.say("actions")
     [message] = await talk.answers()
     again, dismiss = message["actions"]
-    await talk.do("action:call", action=again, message_id=message["id"])
-    await talk.do("action:call", action=dismiss, message_id=message["id"])
+    await talk.command("action:call", action=again, message_id=message["id"])
+    await talk.command("action:call", action=dismiss, message_id=message["id"])
     await talk.settle()
 
     first, second = await talk.answers()
