@@ -142,6 +142,11 @@ export class Conversation {
     return this.#command('settings:update', { thread_id: this.threadId, settings });
   }
 
+  /** Hand the app data of the page that embeds this one. */
+  tellFromWindow(data: unknown): Promise<Answer> {
+    return this.#command('window:message', { thread_id: this.threadId, data });
+  }
+
   edit(messageId: string, content: string): Promise<Answer> {
     return this.#command('message:edit', {
       thread_id: this.threadId,

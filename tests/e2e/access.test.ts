@@ -6,14 +6,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { PHONE, Visitors } from './browser';
 import type { ChatPage } from './pages/chat';
-import { DemoServer, PASSWORD } from './server';
+import { AppServer, PASSWORD } from './server';
 
-let server: DemoServer;
+let server: AppServer;
 let visitors: Visitors;
 let chat: ChatPage;
 
 beforeAll(async () => {
-  server = await DemoServer.start();
+  server = await AppServer.demo();
   visitors = await Visitors.open(server);
   chat = await visitors.person('reader', PASSWORD);
   await chat.converse('code');

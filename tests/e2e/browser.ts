@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 
-import type { DemoServer } from './server';
+import type { AppServer } from './server';
 import { ChatPage } from './pages/chat';
 import { SignInPage } from './pages/sign-in';
 
@@ -18,17 +18,17 @@ export const PHONE: BrowserContextOptions = {
 
 export class Visitors {
   readonly #browser: Browser;
-  readonly #server: DemoServer;
+  readonly #server: AppServer;
   /** What the pages complained about on their consoles. */
   readonly complaints: string[] = [];
 
-  static async open(server: DemoServer): Promise<Visitors> {
+  static async open(server: AppServer): Promise<Visitors> {
     if (!existsSync(CHROMIUM)) throw new Error(`There is no Chromium at ${CHROMIUM}.`);
     const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'];
     return new Visitors(await chromium.launch({ executablePath: CHROMIUM, args }), server);
   }
 
-  private constructor(browser: Browser, server: DemoServer) {
+  private constructor(browser: Browser, server: AppServer) {
     this.#browser = browser;
     this.#server = server;
   }
@@ -56,7 +56,7 @@ export class Visitors {
   }
 
   /** Another tab of the same person. */
-  async tab(chat: ChatPage, path = '/'): Promise<ChatPage> {
+  async tab(chat: ChatPage, path = './'): Promise<ChatPage> {
     const page = await chat.page.context().newPage();
     this.#watch(page);
     await page.goto(path);

@@ -2,14 +2,14 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 
 import { Visitors } from './browser';
 import { ChatPage } from './pages/chat';
-import { DemoServer, PASSWORD } from './server';
+import { AppServer, PASSWORD } from './server';
 
-let server: DemoServer;
+let server: AppServer;
 let visitors: Visitors;
 let people = 0;
 
 beforeAll(async () => {
-  server = await DemoServer.start();
+  server = await AppServer.demo();
   visitors = await Visitors.open(server);
 });
 afterAll(async () => {

@@ -2,15 +2,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { Visitors } from './browser';
 import type { ChatPage } from './pages/chat';
-import { DemoServer, PASSWORD } from './server';
+import { AppServer, PASSWORD } from './server';
 
-let server: DemoServer;
+let server: AppServer;
 let visitors: Visitors;
 let chat: ChatPage;
 const SPOKEN = Array.from({ length: 8 }, (_, index) => `count to ${index + 11}`);
 
 beforeAll(async () => {
-  server = await DemoServer.start({ MAX_MESSAGES_PER_SESSION: '4' });
+  server = await AppServer.demo({ MAX_MESSAGES_PER_SESSION: '4' });
   visitors = await Visitors.open(server);
   // Low enough to scroll with four messages.
   chat = await visitors.person('archivist', PASSWORD, { viewport: { width: 1280, height: 360 } });

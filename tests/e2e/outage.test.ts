@@ -2,14 +2,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { Visitors } from './browser';
 import type { ChatPage } from './pages/chat';
-import { DemoServer, PASSWORD } from './server';
+import { AppServer, PASSWORD } from './server';
 
-let server: DemoServer;
+let server: AppServer;
 let visitors: Visitors;
 let chat: ChatPage;
 
 beforeAll(async () => {
-  server = await DemoServer.start();
+  server = await AppServer.demo();
   visitors = await Visitors.open(server);
   chat = await visitors.person('traveller', PASSWORD);
 });

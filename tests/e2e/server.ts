@@ -1,4 +1,4 @@
-/** The real server with the demo app, in a process of its own and a throw-away data folder. */
+/** The real server in a process of its own, with a throw-away data folder. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,60 +10,101 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const COMMAND = process.env['PARLOUR'] ?? join(ROOT, '.venv/bin/parlour');
+const BIN = process.env['BIN'] ?? join(ROOT, '.venv/bin');
 const PAGE = join(ROOT, 'src/parlour/transports/http/static/index.html');
 const START_MS = 30_000;
 
 export const PASSWORD = 'correct horse battery';
 
-export class DemoServer {
+type Settings = Record<string, string>;
+
+interface Launch {
+  command: string;
+  args: (port: number, data: string) => string[];
+  cwd?: string;
+  /** Where the application stands on its host. */
+  below?: string;
+  settings: Settings;
+}
+
+export class AppServer {
   readonly port: number;
   readonly #data: string;
-  readonly #settings: Record<string, string>;
+  readonly #launch: Launch;
   #process: ChildProcess | undefined;
   #log = '';
 
-  static async start(settings: Record<string, string> = {}): Promise<DemoServer> {
-    if (!existsSync(PAGE)) throw new Error('The page is not built: run `npm run build` first.');
-    const server = new DemoServer(
-      await freePort(),
-      await mkdtemp(join(tmpdir(), 'parlour-e2e-')),
+  /** The demo; its user is `demo` with `PASSWORD`. */
+  static demo(settings: Settings = {}): Promise<AppServer> {
+    const args = (port: number, data: string) => [
+      ...['demo', '--port', String(port)],
+      ...['--data', data, '--password', PASSWORD],
+    ];
+    return AppServer.#start({ command: join(BIN, 'parlour'), args, settings });
+  }
+
+  /** One of the examples, as `parlour run` serves it. */
+  static example(name: string, settings: Settings = {}): Promise<AppServer> {
+    const file = join(ROOT, 'examples', name);
+    const args = (port: number, data: string) => [
+      ...['run', file, '--port', String(port)],
+      ...['--data', data],
+    ];
+    return AppServer.#start({ command: join(BIN, 'parlour'), args, settings });
+  }
+
+  /** The example inside another application, under uvicorn. */
+  static mounted(settings: Settings = {}): Promise<AppServer> {
+    const args = (port: number) => ['mounted:app', '--port', String(port)];
+    return AppServer.#start({
+      command: join(BIN, 'uvicorn'),
+      args,
+      cwd: join(ROOT, 'examples'),
+      below: '/chat',
       settings,
-    );
+    });
+  }
+
+  static async #start(launch: Launch): Promise<AppServer> {
+    if (!existsSync(PAGE)) throw new Error('The page is not built: run `npm run build` first.');
+    const data = await mkdtemp(join(tmpdir(), 'parlour-e2e-'));
+    const server = new AppServer(await freePort(), data, launch);
     await server.begin();
     return server;
   }
 
-  private constructor(port: number, data: string, settings: Record<string, string>) {
+  private constructor(port: number, data: string, launch: Launch) {
     this.port = port;
     this.#data = data;
-    this.#settings = settings;
+    this.#launch = launch;
   }
 
+  /** Where the page is, with a slash at the end. */
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://127.0.0.1:${this.port}${this.#launch.below ?? ''}/`;
   }
 
   /** Start on the same port and data, and wait until it is ready. */
   async begin(): Promise<void> {
-    const options = ['--port', String(this.port), '--data', this.#data, '--password', PASSWORD];
-    const child = spawn(COMMAND, ['demo', ...options], {
-      cwd: this.#data,
+    const { command, args, cwd = this.#data, settings } = this.#launch;
+    const child = spawn(command, args(this.port, this.#data), {
+      cwd,
       env: {
         ...process.env,
+        PARLOUR_SIGN_UP: 'true',
+        PARLOUR_DATA_FOLDER: this.#data,
         PARLOUR_DEMO_TOKENS_PER_SECOND: '60',
         OPENAI_API_KEY: '',
         OPENAI_BASE_URL: '',
-        ...this.#settings,
+        ...settings,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#process = child;
     for (const stream of [child.stdout, child.stderr]) {
-      stream.on(
-        'data',
-        (chunk: Buffer) => (this.#log = (this.#log + chunk.toString()).slice(-8_000)),
-      );
+      stream.on('data', (chunk: Buffer) => {
+        this.#log = (this.#log + chunk.toString()).slice(-8_000);
+      });
     }
     await this.#ready(child);
   }
@@ -82,11 +123,11 @@ export class DemoServer {
     const deadline = Date.now() + START_MS;
     while (Date.now() < deadline) {
       if (child.exitCode !== null) break;
-      const answer = await fetch(`${this.url}/health/ready`).catch(() => null);
+      const answer = await fetch(`${this.url}health/ready`).catch(() => null);
       if (answer?.ok) return;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    throw new Error(`The demo did not start:\n${this.#log}`);
+    throw new Error(`The server did not start:\n${this.#log}`);
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {

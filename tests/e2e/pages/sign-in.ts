@@ -17,7 +17,7 @@ export class SignInPage {
   }
 
   async open(): Promise<void> {
-    await this.page.goto('/');
+    await this.page.goto('./');
     await this.login.waitFor();
   }
 
@@ -29,7 +29,7 @@ export class SignInPage {
 
   /** Create an account; ends in the chat. */
   async signUp(name: string, password: string): Promise<void> {
-    await this.page.goto('/sign-up');
+    await this.page.goto('sign-up');
     await this.signIn(name, password);
     await this.page.getByTestId('composer').waitFor();
   }
