@@ -219,6 +219,19 @@ async def test_the_page_itself_can(server: Served, anybody: httpx.AsyncClient) -
     assert answer.status_code == 204
 
 
+async def test_the_page_behind_a_proxy_with_a_name_of_its_own_can(
+    server: Served, anybody: httpx.AsyncClient
+) -> None:
+    await server.user("Ann")
+    behind = {"origin": "https://chat.example.org", "x-forwarded-host": "chat.example.org"}
+
+    answer = await anybody.post(
+        "/api/auth/sign-in", json={"login": "Ann", "password": PASSWORD}, headers=behind
+    )
+
+    assert answer.status_code == 200
+
+
 async def test_a_site_that_is_allowed_may_act_and_read(tmp_path: Path) -> None:
     site = "https://chat.example.org"
     async with (

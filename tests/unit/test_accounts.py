@@ -531,6 +531,20 @@ async def test_what_was_revoked_before_the_start_is_no_news(store: SqlStore, clo
     assert found == [[], []]
 
 
+async def test_a_hook_that_fails_keeps_nobody_signed_in(store: SqlStore, clock: Clock) -> None:
+    class Failing(CallbackApp):
+        async def logout(self, user: User) -> None:
+            raise RuntimeError("no")
+
+    accounts = build(store, clock, Failing())
+    issued = await accounts.sign_in("bob", "open sesame")
+
+    await accounts.sign_out(await accounts.verify(issued.token))
+
+    with pytest.raises(Unauthenticated):
+        await accounts.verify(issued.token)
+
+
 # -- making users ----------------------------------------------------------------------------------
 
 

@@ -123,7 +123,11 @@ class Settings(BaseSettings):
         "What every key in Redis begins with.",
         pattern=_KEY_PREFIX,
     )
-    redis_cluster: bool = _setting("Storage", False, "The URL names one node of a Redis Cluster.")
+    redis_cluster: bool = _setting(
+        "Storage",
+        False,
+        "The URL names one node of a Redis Cluster; not possible yet, so only `false`.",
+    )
     redis_sentinel_hosts: Names = _setting(
         "Storage", (), "Sentinels, as `host` or `host:port`, separated by commas."
     )
@@ -132,14 +136,6 @@ class Settings(BaseSettings):
     )
     redis_timeout_seconds: float = _setting(
         "Storage", 5.0, "Longest wait for one answer of Redis.", unit="seconds", gt=0, le=300
-    )
-    redis_lock_timeout_seconds: int = _setting(
-        "Storage",
-        60,
-        "How long a clean-up lock outlives a process that died with it.",
-        unit="seconds",
-        ge=2,
-        le=3600,
     )
     durability: Durability = _setting(
         "Storage",
@@ -239,7 +235,8 @@ class Settings(BaseSettings):
     trusted_proxies: Names = _setting(
         "Server",
         (),
-        "Addresses or networks of proxies whose `X-Forwarded-*` headers are believed; `*` is any.",
+        "Addresses or networks of proxies whose `X-Forwarded-*` headers are believed; `*` is any. "
+        "Without it everybody behind a proxy counts as one address.",
     )
     tls_certificate: Path | None = _setting(
         "Server", None, "File with the certificate chain (PEM), to serve HTTPS without a proxy."
@@ -266,14 +263,6 @@ class Settings(BaseSettings):
         "Sessions",
         (),
         "Names that every client must send in `user_env` (an API key of one's own, for instance).",
-    )
-    ask_timeout_seconds: float = _setting(
-        "Sessions",
-        60.0,
-        "How long a question waits where the app does not say.",
-        unit="seconds",
-        gt=0,
-        le=7 * DAY,
     )
     max_ask_timeout_seconds: float = _setting(
         "Sessions",
@@ -314,7 +303,6 @@ class Settings(BaseSettings):
     connections_per_user: int = _setting(
         "Limits", 50, "Open connections of one user on a node.", ge=1
     )
-    rooms_per_connection: int = _setting("Limits", 1000, "Rooms that a connection is in.", ge=1)
     streams_per_connection: int = _setting(
         "Limits", 100, "Streams that one connection follows.", ge=1
     )
@@ -527,13 +515,13 @@ def contradictions(settings: Settings) -> list[str]:
             f"workers = {settings.workers} needs PostgreSQL, since one process owns a SQLite data "
             "folder: set database_url to postgresql://…, or workers = 1."
         )
-    if settings.redis_cluster and settings.redis_sentinel_hosts:
-        problems.append("redis_cluster and redis_sentinel_hosts exclude each other: remove one.")
-    problems += [
-        f"{name} needs redis_url: set it, or remove {name}."
-        for name in ("redis_cluster", "redis_sentinel_hosts")
-        if getattr(settings, name) and settings.redis_url is None
-    ]
+    if settings.redis_cluster:
+        problems.append(
+            "redis_cluster: a Redis Cluster cannot be used yet: "
+            "name a single Redis or its Sentinels, and remove redis_cluster (REDIS_CLUSTER)."
+        )
+    if settings.redis_sentinel_hosts and settings.redis_url is None:
+        problems.append("redis_sentinel_hosts needs redis_url: set it, or remove the hosts.")
     if settings.tls_key and not settings.tls_certificate:
         problems.append("tls_key needs tls_certificate: set it, or remove tls_key.")
     problems += [
@@ -548,6 +536,4 @@ def contradictions(settings: Settings) -> list[str]:
             "max_message_bytes must be below max_payload_bytes, which carries the message: "
             "lower the first or raise the second."
         )
-    if settings.ask_timeout_seconds > settings.max_ask_timeout_seconds:
-        problems.append("ask_timeout_seconds is above max_ask_timeout_seconds: lower the first.")
     return problems

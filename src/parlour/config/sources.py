@@ -40,7 +40,6 @@ KNOWN_NAMES: Final[Mapping[str, str]] = {
     "REDIS_KEY_PREFIX": "redis_key_prefix",
     "WEBSOCKET_REDIS_CLUSTER": "redis_cluster",
     "REDIS_CLUSTER": "redis_cluster",
-    "WEBSOCKET_REDIS_LOCK_TIMEOUT": "redis_lock_timeout_seconds",
     "WEBSOCKET_SENTINEL_HOSTS": "redis_sentinel_hosts",
     "REDIS_SENTINEL_HOSTS": "redis_sentinel_hosts",
     "WEBSOCKET_SENTINEL_PORT": "redis_sentinel_port",

@@ -199,10 +199,13 @@ class Accounts:
         self._tell(Revocation(user_id))
 
     async def sign_out(self, identity: Identity) -> None:
-        """End the token and tell the app."""
+        """End the token and tell the app, whose hook cannot keep anybody signed in."""
         await self.revoke(identity.jti, user_id=identity.user.id, expires_at=identity.expires_at)
         if self._app is not None and self._app.handles("on_logout"):
-            await self._app.logout(identity.user)
+            try:
+                await self._app.logout(identity.user)
+            except Exception:
+                log.exception("on_logout failed", user=identity.user.id)
 
     def _tell(self, revocation: Revocation) -> None:
         self._remembered.forget()

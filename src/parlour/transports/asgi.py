@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from parlour.server.outbox import OutboxLimits
 from parlour.telemetry import configure_logging
 from parlour.transports.http import build_http
 from parlour.transports.socketio import SocketSettings, SocketTransport
+from parlour.transports.traces import TracedEndpoint, TracedTransport
 from parlour.wire.engineio_session import Heartbeat
 from parlour.wire.limits import Limits
 
@@ -55,9 +57,10 @@ async def serving(
     Raises what `run_node` raises.
     """
     async with run_node(settings, app, progress=progress) as node:
-        sockets = SocketTransport(node.gateway, socket_settings(settings), node.clock)
+        sockets = _sockets(node)
         async with sockets:
-            node.drains.append(sockets.drain)
+            spread_ms = settings.reconnect_spread_ms
+            node.drains.append(partial(sockets.drain, spread_ms=spread_ms))
             try:
                 yield Served(node, sockets, build_asgi(node, sockets))
             finally:
@@ -68,6 +71,13 @@ async def serving(
 def build_asgi(node: Node, sockets: SocketTransport) -> ASGIApp:
     """The application of a node that runs; its lifespan has nothing to do."""
     return _Switch(build_http(node), sockets)
+
+
+def _sockets(node: Node) -> SocketTransport:
+    settings = node.settings
+    endpoint = TracedEndpoint(node.gateway) if settings.socket_logging else node.gateway
+    kind = TracedTransport if settings.engineio_logging else SocketTransport
+    return kind(endpoint, socket_settings(settings), node.clock)
 
 
 def socket_settings(settings: Settings) -> SocketSettings:

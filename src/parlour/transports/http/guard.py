@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parlour.config import Settings
@@ -71,6 +72,8 @@ class Guard:
             await self._app(scope, receive, answer.send)
         except ParlourError as error:
             await answer.fail(from_error(error, answer.request_id), scope, receive)
+        except ClientDisconnect:
+            log.info("client left in the middle of its request", path=scope["path"])
         except Exception:  # the server must survive any handler; the person gets the reference
             log.exception("request crashed", path=scope["path"])
             self._metrics.unexpected_errors.labels("http").inc()
@@ -85,7 +88,12 @@ class Guard:
         if origin is None:
             if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
                 return
-        elif _same_site(origin, headers.get("host", "")) or self._allowed(origin):
+        elif self._allowed(origin) or any(
+            # A proxy may put its own name into Host. No page can make a browser send either
+            # header to another site with a name of its choice.
+            _same_site(origin, headers.get(name, ""))
+            for name in ("host", "x-forwarded-host")
+        ):
             return
         raise Forbidden("This request comes from a page of another site.", code_hint="origin")
 

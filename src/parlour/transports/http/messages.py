@@ -126,7 +126,7 @@ async def send_message(
     watch = sse.Watch(node, token_of(request) or "")
     if body.stream or sse.MEDIA_TYPE in request.headers.get("accept", ""):
         return sse.stream_response(sse.told(_flow(node, caller, turn, watch)))
-    await _finish(node, caller, turn, watch)
+    await _finish(node, caller, turn, watch, request)
     return _answer(thread_id, turn)
 
 
@@ -138,8 +138,10 @@ def _with_environment(node: CurrentNode, caller: Caller, user_env: dict[str, str
     return replace(caller, user_env=user_env)
 
 
-async def _finish(node: CurrentNode, caller: Caller, turn: Turn, watch: sse.Watch) -> None:
-    """Wait for the end of the turn."""
+async def _finish(
+    node: CurrentNode, caller: Caller, turn: Turn, watch: sse.Watch, request: Request
+) -> None:
+    """Wait for the end of the turn, unless nobody waits for it any more: the run goes on without."""
     if turn.over:
         return
     source = follow(node, caller, turn.stream, turn.position)
@@ -148,6 +150,8 @@ async def _finish(node: CurrentNode, caller: Caller, turn: Turn, watch: sse.Watc
             await watch.tick()
             if news is not None:
                 turn.hear(news)
+            elif await request.is_disconnected():
+                return
             if turn.over or watch.leaving:
                 return
 

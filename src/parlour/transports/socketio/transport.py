@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,13 +44,16 @@ class SocketTransport(EngineServer):
     ) -> SocketConnection:
         return SocketConnection(self, engine, handshake, carrier)
 
-    async def drain(self, reason: str = "drain", after_ms: int = 1000) -> None:
-        """Refuse new connections, tell every client to come back after `after_ms`, write what waits
-        and close. Clients that do not read until the close time limit are cut off."""
+    async def drain(
+        self, reason: str = "drain", after_ms: int = 1000, *, spread_ms: int = 0
+    ) -> None:
+        """Refuse new connections, tell every client to come back after `after_ms` and a random part
+        of `spread_ms`, write what waits and close. Clients that do not read until the close time
+        limit are cut off."""
         self.draining = True
         for number, connection in enumerate(list(self.connections.values()), 1):
             assert isinstance(connection, SocketConnection)
-            connection.ask_to_reconnect(reason, after_ms)
+            connection.ask_to_reconnect(reason, after_ms + random.randrange(spread_ms + 1))
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         if not await self.wait_empty(self.settings.close_timeout + 1):
