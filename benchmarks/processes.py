@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,6 @@ class Peer:
     port: int
     path: str
     token: str = ""
-    path_options: dict[str, str] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, str]:
@@ -88,11 +87,14 @@ class Peer:
 
 
 def peer_command(name: str, port: int, text: str) -> list[str]:
-    """How each server of the comparison is started."""
+    """How each server of the comparison is started. `parlour_stored` keeps what it sends in
+    SQLite."""
     python = sys.executable
-    if name in ("parlour", "parlour_asgi"):
-        transport = "asgi" if name.endswith("asgi") else "fast"
-        return [python, "-m", "benchmarks.peers.parlour_server", str(port), transport, text]
+    if name.startswith("parlour"):
+        transport = "asgi" if name == "parlour_asgi" else "fast"
+        durability = "stored" if name == "parlour_stored" else "memory"
+        module = [python, "-m", "benchmarks.peers.parlour_server"]
+        return [*module, str(port), transport, text, durability]
     if name == "python_socketio":
         return [python, str(PEERS / "python_socketio_server.py"), str(port), SECRET, text]
     if name == "node_socketio":
@@ -177,26 +179,21 @@ def load_command(mode: str, peer: Peer, **options: Any) -> list[str]:
 
 
 def run_load(mode: str, peer: Peer, **options: Any) -> dict[str, float]:
-    """One run of the load generator. Adds what the server used: `server_cpu` (share of its core,
-    all of the run, warm-up and connecting included)."""
-    began, before = time.monotonic(), usage(peer.pid)
-    done = subprocess.run(
-        load_command(mode, peer, **options), stdout=subprocess.PIPE, text=True, timeout=300
-    )
+    """One run of the load generator: what it printed. `server_cpu` and `load_cpu` are shares of a
+    core while it measured."""
+    command = load_command(mode, peer, pid=peer.pid, **options)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(f"{peer.name}: the load generator failed")
-    took, after = time.monotonic() - began, usage(peer.pid)
     result: dict[str, float] = json.loads(done.stdout)
-    result["server_cpu"] = (after.cpu - before.cpu) / took
-    result["server_cpu_seconds"] = after.cpu - before.cpu
     return result
 
 
 @contextmanager
-def idle_clients(peer: Peer, count: int) -> Iterator[float]:
+def idle_clients(peer: Peer, count: int, **options: Any) -> Iterator[float]:
     """Keep connections open; gives connects per second."""
     process = subprocess.Popen(
-        load_command("idle", peer, clients=count),
+        load_command("idle", peer, clients=count, **options),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

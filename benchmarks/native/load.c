@@ -31,6 +31,7 @@ typedef struct {
 static const char *mode, *host = "127.0.0.1", *path = "/socket.io/", *auth = "", *join_text = "";
 static const char *publish_text = "", *request_text = "";
 static int port = 3000, clients = 200, rooms = 1, burst = 1, flight = 64;
+static int pid; /* the server, to see how much of its core it uses while we measure */
 static double seconds = 3, warmup = 0.5, rate = 1000;
 
 static Client *all;
@@ -217,6 +218,21 @@ static double cpu_seconds(void) {
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
 }
 
+/* User and system time of the server with all its threads. */
+static double server_seconds(void) {
+    char name[64], text[1024];
+    unsigned long user = 0, kernel = 0;
+    snprintf(name, sizeof name, "/proc/%d/stat", pid);
+    FILE *file = pid ? fopen(name, "r") : NULL;
+    if (!file) return 0;
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[size] = 0;
+    char *rest = strrchr(text, ')');
+    if (rest) sscanf(rest + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel);
+    return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+}
+
 static void run(double length) {
     double end = now_seconds() + length, next = now_seconds();
     int paced = !strcmp(mode, "latency");
@@ -254,6 +270,7 @@ static void read_option(const char *option) {
     else if (!strcmp(name, "join")) join_text = value;
     else if (!strcmp(name, "publish")) publish_text = value;
     else if (!strcmp(name, "request")) request_text = value;
+    else if (!strcmp(name, "pid")) pid = atoi(value);
     else if (!strcmp(name, "port")) port = atoi(value);
     else if (!strcmp(name, "clients")) clients = atoi(value);
     else if (!strcmp(name, "rooms")) rooms = atoi(value);
@@ -314,13 +331,14 @@ int main(int count, char **arguments) {
     run(warmup);
     long received_before = received, answered_before = answered, events_before = events;
     measuring = 1;
-    double start = now_seconds(), cpu = cpu_seconds();
+    double start = now_seconds(), cpu = cpu_seconds(), server = server_seconds();
     run(seconds);
     double took = now_seconds() - start;
-    printf("{\"deliveries\": %.0f, \"events\": %.0f, \"acks\": %.0f, \"load_cpu\": %.3f, \"seconds\": "
-           "%.2f, \"p50_us\": %ld, \"p99_us\": %ld}\n",
+    printf("{\"deliveries\": %.0f, \"events\": %.0f, \"acks\": %.0f, \"load_cpu\": %.3f, "
+           "\"server_cpu\": %.3f, \"seconds\": %.2f, \"p50_us\": %ld, \"p99_us\": %ld}\n",
            (double)(received - received_before) / took, (double)(events - events_before) / took,
-           (double)(answered - answered_before) / took, (cpu_seconds() - cpu) / took, took,
+           (double)(answered - answered_before) / took, (cpu_seconds() - cpu) / took,
+           (server_seconds() - server) / took, took,
            percentile(0.5), percentile(0.99));
     return 0;
 }

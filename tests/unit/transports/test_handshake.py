@@ -61,6 +61,7 @@ def test_no_bytes_make_reading_fail(raw):
         (None, "https://PAGE.example", True),
         (None, "https://evil.example", False),
         (None, "null", False),
+        (None, "https://[broken", False),
         (None, "https://page.example.evil.example", False),
         (("https://a.example",), "https://a.example", True),
         (("https://a.example",), "http://a.example", False),

@@ -93,7 +93,11 @@ def origin_allowed(allowed: tuple[str, ...] | None, headers: Mapping[str, str]) 
     origin = headers.get("origin")
     if origin is None:
         return True
-    if urlsplit(origin).netloc.lower() == headers.get("host", "").lower():
+    try:
+        own = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    except ValueError:
+        return False
+    if own:
         return True
     return allowed is not None and ("*" in allowed or origin.lower() in allowed)
 
