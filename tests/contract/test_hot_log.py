@@ -11,10 +11,15 @@ import pytest
 from parlour.backends.memory import MemoryLog
 from parlour.backends.redis import RedisLog, RedisStore, open_redis
 from parlour.backends.sql import open_sql
+from parlour.core.streams import Dedupe, Position
+from parlour.errors import PositionLost
 from parlour.ports import Archive
+from parlour.server.archived_log import ArchivedLog
 from parlour.testing.clock import ManualClock
 from parlour.testing.contracts import HotLogContract
+from parlour.testing.contracts.event_log import Ear
 from parlour.testing.contracts.hot_log import LIMITS, Crash, Rest
+from parlour.testing.contracts.making import fresh, notes
 from parlour.testing.servers import RedisServer
 
 
@@ -95,3 +100,48 @@ class TestRedisOverSqlite(TestRedisOverPostgres):
         store = await open_sql(f"sqlite:///{tmp_path}/parlour.db", tmp_path, clock=clock)
         yield store.archive
         await store.close()
+
+
+async def test_a_log_that_writes_through_lets_go_of_resting_streams_by_itself(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    store = await open_sql(f"sqlite:///{tmp_path}/parlour.db", tmp_path, clock=clock)
+    log = MemoryLog(clock, journal=store.archive, limits=LIMITS)
+    old = [fresh() for _ in range(30)]
+    for stream in old:
+        await log.append(stream, notes("a"), dedupe=Dedupe("k", b"r"))
+    ear = Ear()
+    attachment = await log.attach(old[0], ear)
+    before = [await log.window(stream) for stream in old]
+    clock.advance(LIMITS.expiry_ms + 1)
+
+    for _ in range(20):
+        await log.append(fresh(), notes("b"))
+    after = [await log.window(stream) for stream in old]
+    again = await log.append(old[5], notes("a"), dedupe=Dedupe("k"))
+
+    assert before == [(0, 1)] * 30
+    assert after == [(0, 1)] + [(1, 1)] * 29  # the one that is followed stays
+    assert (again.duplicate, again.receipt) == (True, b"r")
+    await attachment.detach()
+    await log.close()
+    await store.close()
+
+
+async def test_a_position_that_was_trimmed_before_it_was_archived_is_lost(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    # Neither the window nor the archive has it; an empty page would leave the reader waiting for
+    # ever.
+    store = await open_sql(f"sqlite:///{tmp_path}/parlour.db", tmp_path, clock=clock)
+    hot = MemoryLog(clock, origin=store.archive.origin(writes_through=False))
+    log = ArchivedLog(hot, store.archive)
+    stream = fresh()
+    done = await log.append(stream, notes("a", "b"))
+    await log.trim(stream, 2)
+
+    with pytest.raises(PositionLost):
+        await log.read(stream, Position(done.epoch, 0), 10)
+
+    await log.close()
+    await store.close()

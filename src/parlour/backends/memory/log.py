@@ -12,7 +12,7 @@ step, the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from parlour.backends.epochs import first_epoch
@@ -33,6 +33,9 @@ from parlour.ports import (
     Sink,
     follow_with,
 )
+
+LOOKED_AT = 8
+"""Held streams that each opening of another one looks at, whether they rest."""
 
 
 class MemoryLog:
@@ -62,6 +65,7 @@ class MemoryLog:
         self._epoch = first_epoch()
         self._streams: dict[str, HeldStream] = {}
         self._opening: dict[str, asyncio.Task[HeldStream]] = {}
+        self._turn: Iterator[str] = iter(())
         self._dirty: dict[str, None] = {}
         self._unsynced_events = 0
         self._unsynced_bytes = 0
@@ -208,9 +212,23 @@ class MemoryLog:
             opening = await origin.open(name)
             held = HeldStream(name, opening, self._clock.now_ms())
             self._streams[name] = held
+            if self._committer is not None:
+                self._drop_idle()
             return held
         finally:
             del self._opening[name]
+
+    def _drop_idle(self) -> None:
+        """Where everything is written through, a resting stream needs no seal and nobody's help:
+        each opening looks at a few, in turn, so that the memory follows the streams in use."""
+        for _ in range(LOOKED_AT):
+            name = next(self._turn, None)
+            if name is None:
+                self._turn = iter(tuple(self._streams))
+                return
+            held = self._streams.get(name)
+            if held is not None and self._is_idle(held):
+                del self._streams[name]
 
     def _append_now(self, held: HeldStream, made: Draft) -> Appended:
         now = self._clock.now_ms()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -178,14 +178,26 @@ class HeldStream:
         start = Position(self.epoch, self.floor) if after is None else after
         if start.epoch != self.epoch or not self.floor <= start.offset <= self.head:
             raise PositionLost(stream=self.name)
-        found = tuple(islice(self._events(start.offset), limit))
+        found = self._events(start.offset, start.offset + limit)
         reached = found[-1].position if found else start
         return Page(found, reached, self.position)
 
-    def _events(self, after: int) -> Iterator[Event]:
-        held = islice(self._records, after - self.base, None)
-        for offset, (record, _) in enumerate(held, after + 1):
-            yield decode_record(self.name, self.epoch, offset, record)
+    def _events(self, after: int, through: int) -> tuple[Event, ...]:
+        return tuple(
+            decode_record(self.name, self.epoch, offset, record)
+            for offset, record in enumerate(self._held(after, through), after + 1)
+        )
+
+    def _held(self, after: int, through: int) -> list[bytes]:
+        """The records of a range, walked to from the nearer end: most readers want the newest."""
+        through = min(through, self.head)
+        if after - self.base <= self.head - through:
+            found: Iterable[tuple[bytes, bool]] = islice(
+                self._records, after - self.base, through - self.base
+            )
+            return [record for record, _ in found]
+        found = islice(reversed(self._records), self.head - through, self.head - after)
+        return [record for record, _ in found][::-1]
 
     # -- leaving the window ----------------------------------------------------------------------
 
@@ -214,12 +226,11 @@ class HeldStream:
 
     def unsynced(self, limit: int) -> list[Entry]:
         entries: list[Entry] = []
-        events = self._events(self.synced)
         taken = self.synced
         for append in self._appends:
             if taken - self.synced >= limit:
                 break
-            run = tuple(islice(events, append.last - taken))
+            run = self._events(taken, append.last)
             entries.append(Entry(self.name, self.epoch, run, append.fence, append.receipt))
             taken = append.last
         return entries
@@ -227,8 +238,7 @@ class HeldStream:
     def mark_synced(self, through: int) -> tuple[int, int]:
         """Give how many events and bytes became synchronised by this."""
         through = max(self.synced, min(through, self.head))
-        passed = islice(self._records, self.synced - self.base, through - self.base)
-        size = sum(len(record) for record, _ in passed)
+        size = sum(map(len, self._held(self.synced, through)))
         count, self.synced = through - self.synced, through
         while self._appends and self._appends[0].last <= through:
             self._appends.popleft()
