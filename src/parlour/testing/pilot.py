@@ -249,9 +249,9 @@ class Talk:
                 while not done(feed.state, active := self.node.runs.active(self.thread_id)):
                     heard.clear()
                     news = asyncio.ensure_future(heard.wait())
-                    first = asyncio.FIRST_COMPLETED
+                    waited: list[asyncio.Future[Any]] = [news, *(run.ended for run in active)]
                     try:
-                        await asyncio.wait({news, *(r.ended for r in active)}, return_when=first)
+                        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                     finally:
                         news.cancel()
         finally:
