@@ -49,6 +49,23 @@ test('what is written while the server is away is sent once when it is back', as
   expect(await chat.answerText()).toBe('1 2 3 4 5 6 7 8 9 10 11 12');
 });
 
+test('a network that comes and goes loses no token and doubles none', async () => {
+  await chat.newChat();
+  const numbers = Array.from({ length: 600 }, (_, index) => index + 1).join(' ');
+  await chat.say('count to 600');
+  await chat.lastAnswer.waitFor();
+
+  for (let round = 0; round < 2; round += 1) {
+    await chat.page.context().setOffline(true);
+    await chat.banner.waitFor();
+    await chat.page.context().setOffline(false);
+    await chat.banner.waitFor({ state: 'detached' });
+  }
+  await chat.settled();
+
+  expect(await chat.answerText()).toBe(numbers);
+});
+
 test('what was typed and not sent is still there after a reload without a server', async () => {
   await chat.composer.fill('half a thought');
   await server.kill();

@@ -1,10 +1,20 @@
+import { existsSync } from 'node:fs';
+
 import { defineConfig } from 'vitest/config';
+
+const browser = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
+// Nothing is left out in silence: elsewhere the missing tests are named, on CI they fail.
+const present = existsSync(browser) || Boolean(process.env['CI']);
+if (!present) {
+  console.warn(`The browser tests (tests/e2e) did not run: there is no Chromium at ${browser}.`);
+}
 
 export default defineConfig({
   test: {
     name: 'e2e',
     root: import.meta.dirname,
-    include: ['*.test.ts'],
+    include: present ? ['*.test.ts'] : [],
+    passWithNoTests: !present,
     environment: 'node',
     // One browser at a time: two cores have to do.
     fileParallelism: false,
