@@ -192,7 +192,7 @@ class ChatApp:
         """The context of one activation. At its end, whatever happened, open messages are closed
         with the text that they have and changed session values are marked."""
         found = self._make_context(chat, run)
-        found.feed = await self.node.feeds.acquire(f"thread:{chat.thread_id}")
+        found.feed = feed = await self.node.feeds.acquire(f"thread:{chat.thread_id}")
         token = context_var.set(found)
         try:
             yield found
@@ -210,8 +210,8 @@ class ChatApp:
         finally:
             stopped = run is not None and run.stopping
             found.emitter.leave_run(stopped=stopped)
-            self.node.feeds.release(found.feed)
             found.feed = None
+            self.node.feeds.release(feed)
             context_var.reset(token)
             await drop_copies(found)
 

@@ -34,19 +34,22 @@ class ContextMissing(ParlourError):
     code = "context_missing"
 
 
-class Closing(Protocol):
-    """Something that a handler left open and that has to be closed when its run ends."""
+class Spoken(Protocol):
+    """A message of the app: `finish` closes its text when the run ends, `spoken` is what it
+    says."""
 
     async def finish(self) -> None: ...
+
+    def spoken(self) -> Mapping[str, Any] | None: ...
 
 
 @dataclass(slots=True, eq=False)
 class ParlourContext:
-    """Everything that an activation has at hand. `calls` are what its threads wait for (`run_sync`);
-    `open` holds messages whose text is still being streamed; `watched` the values that a handler
-    holds a reference to, with their fingerprint when it got them; `feed` is the conversation's live
-    state, `asked` the message that is being answered; `folder` the copies of files that handlers
-    read by path."""
+    """Everything that an activation has at hand. `calls` are what its threads wait for
+    (`run_sync`); `said` holds the messages that it sent, `open` those whose text is still being
+    streamed; `watched` the values that a handler holds a reference to, with their fingerprint
+    when it got them; `feed` is the conversation's live state, `asked` the message that is being
+    answered; `folder` the copies of files that handlers read by path."""
 
     session: Session
     emitter: Emitter
@@ -57,7 +60,8 @@ class ParlourContext:
     app_name: str = "Assistant"
     author_rename: Callback | None = None
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
-    open: dict[str, Closing] = field(default_factory=dict)
+    said: dict[str, Spoken] = field(default_factory=dict)
+    open: dict[str, Spoken] = field(default_factory=dict)
     watched: dict[str, str | None] = field(default_factory=dict)
     feed: Feed | None = None
     asked: Mapping[str, Any] | None = None

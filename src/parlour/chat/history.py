@@ -57,6 +57,13 @@ def _spoken(found: ParlourContext) -> list[Mapping[str, Any]]:
         # Another node may have announced the message that is being answered a moment later than it
         # called us.
         records.setdefault(str(asked["id"]), asked)
+    for message_id, message in found.said.items():
+        # The same holds for what this run has said itself.
+        said = message.spoken()
+        if said is None:
+            records.pop(message_id, None)
+        else:
+            records[message_id] = said
     return [
         record
         for record in records.values()

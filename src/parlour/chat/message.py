@@ -200,6 +200,12 @@ class Message:
         self.actions = []
         await self.update()
 
+    def spoken(self) -> Mapping[str, Any] | None:
+        """What the message says now; None when it was removed."""
+        if self._sent is None:
+            return None
+        return {**self._sent, "content": self.content}
+
     async def finish(self) -> None:
         """Close an open text; called for messages that a handler left open."""
         events = await self._closing_events()
@@ -308,6 +314,7 @@ class Message:
         return self._signed[1]
 
     def _mark_sent(self, record: dict[str, Any]) -> None:
+        get_context().said[self.id] = self
         self._sent = record
         self._rewritten = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import parlour as cl
+from parlour.chat.context import get_context
 from parlour.chat.registry import Registry
 from parlour.testing.pilot import Talk
 from tests.unit.chat.conftest import Stage
@@ -90,3 +91,32 @@ async def test_messages_of_the_history_can_be_changed(stage: Stage, app: Registr
     await talk.say("fix it")
 
     assert [answer["content"] for answer in await talk.answers()] == ["right"]
+
+
+async def test_what_a_run_said_is_in_its_history_before_the_stream_brings_it_back(
+    stage: Stage, app: Registry
+) -> None:
+    # On several nodes an event comes back through the bus a moment after it was written.
+    histories: list[list[dict[str, str]]] = []
+
+    @cl.on_message
+    async def reply(message: cl.Message) -> None:
+        get_context().feed = None
+        await cl.Message("sent").send()
+        gone = await cl.Message("gone").send()
+        await gone.remove()
+        answer = cl.Message()
+        await answer.stream_token("half")
+        histories.append(cl.chat_context.to_openai())
+
+    talk = await stage.talk(app)
+    await talk.say("question")
+
+    assert histories == [
+        [
+            {"role": "user", "content": "question"},
+            {"role": "assistant", "content": "sent"},
+            {"role": "assistant", "content": "half"},
+        ]
+    ]
+    assert await talk.outcome() == "completed"
