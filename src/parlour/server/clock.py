@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-import uuid
+
+from parlour.server.randomness import random_bytes
 
 
 class SystemClock:
@@ -18,4 +19,4 @@ class SystemClock:
 
 def new_id() -> str:
     """A fresh id of 32 hexadecimal digits."""
-    return uuid.uuid4().hex
+    return random_bytes(16).hex()

@@ -32,6 +32,9 @@ _HEADER: Final = re.compile(
 )
 
 
+_PLAIN_EVENT: Final = re.compile(r"2([0-9]{0,15})(?=\[)", re.ASCII)
+
+
 class PacketType(IntEnum):
     CONNECT = 0
     DISCONNECT = 1
@@ -168,6 +171,13 @@ class Decoder:
         limits = self._limits
         if len(text) - start > limits.max_payload:
             raise PayloadTooLarge()
+        plain = _PLAIN_EVENT.match(text, start)
+        if plain is not None:
+            # Nearly every packet: an event of the main namespace without attachments.
+            data = _decode_json(text, plain.end(), limits)
+            _check_event(data, limits)
+            ident = plain[1]
+            return Packet(PacketType.EVENT, MAIN, data, int(ident) if ident else None)
         kind, count, packet = _decode_text(text, start, limits)
         if kind not in _BINARY:
             if count is not None:

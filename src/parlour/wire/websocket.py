@@ -95,6 +95,8 @@ class Receiver:
             first, second = data[position], data[position + 1]
             head, length = _read_length(data, position, end, second)
             if head == 0:
+                # A frame that is wrong already is not waited for: without a mask it may be whole.
+                self._check(first, second, 0)
                 self._need = end - position + 1
                 break
             self._check(first, second, length)
@@ -111,6 +113,18 @@ class Receiver:
             if found is not None:
                 yield found
         self._keep(data, position, end)
+
+    def whole(self, data: bytes) -> str | None:
+        """The text of one short message that is all of `data`, which is how nearly all come; None
+        for everything else: then `receive` has to see the bytes. Raises WebSocketError."""
+        if len(data) < 6 or data[0] != 0x81 or self._buffer is not None or self.closed:
+            return None
+        length = data[1] - 0x80
+        if not 0 <= length < 126 or len(data) != length + 6 or length > self._limit:
+            return None
+        if self._message is not None:
+            return None
+        return _decode(apply_mask(data[6:], data[2:6]))
 
     def _gather(self, data: bytes) -> bytes:
         buffer = self._buffer

@@ -137,7 +137,7 @@ async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, 
     """Answer one WebSocket request."""
     handshake = read_scope(scope)
     await receive()  # websocket.connect
-    refused = check_websocket(server, handshake)
+    refused = check_websocket(server, handshake.query, handshake.headers)
     if refused is not None:
         server.counters.refused += 1
         # ASGI turns this into a 403. There is an extension for other answers, but uvicorn logs its

@@ -121,7 +121,7 @@ class EngineConnection:
 
     def send(self, encoded: Encoded, barrier: bool = False) -> None:
         """Write the packet or put it in the outbox. A reader that is too slow is closed."""
-        if self.engine.state is State.CLOSED:
+        if self._ended:
             return
         if self._outbox is None and self._carrier.write(encoded):
             return
@@ -162,9 +162,9 @@ class EngineConnection:
     def receive(self, message: str | bytes) -> None:
         """A WebSocket message."""
         try:
-            if isinstance(message, bytes) or message[:1] == "4":
+            if isinstance(message, bytes) or message.startswith("4"):
                 # Messages never change the Engine.IO state, so the hot path goes round it.
-                if self.engine.state is not State.CLOSED:
+                if not self._ended:
                     self.message(message, 1)
             else:
                 self._perform(self.engine.receive(decode_packet(message), self.server.now()))

@@ -124,6 +124,10 @@ class FastWebSocket(asyncio.Protocol):
         connection = self._connection
         assert connection is not None
         try:
+            text = receiver.whole(data)
+            if text is not None and connection.carrier is self:
+                connection.receive(text)
+                return
             for message in receiver.receive(data):
                 if isinstance(message, str | bytes):
                     if connection.carrier is self:
@@ -267,19 +271,19 @@ class FastWebSocket(asyncio.Protocol):
             self._hand_over(setup, data)
             return
         handshake = setup.handshake(request, self._transport)
-        refused = request.check() or check_websocket(server, handshake)
+        query = dict(handshake.query)
+        refused = request.check() or check_websocket(server, query, request.headers)
         if refused is not None:
             server.counters.refused += 1
             self._refuse(refused)
             return
-        self._accept(server, handshake, request)
-
-    def _accept(self, server: EngineServer, handshake: Handshake, request: _Request) -> None:
         self._transport.write(request.accept())
+        self._accept(server, handshake, query.get("sid"))
+
+    def _accept(self, server: EngineServer, handshake: Handshake, sid: str | None) -> None:
         self._transport.set_write_buffer_limits(server.settings.outbox.high_water)
         self._receiver = Receiver(server.settings.limits.max_payload)
         self._turn = server.turn
-        sid = handshake.query.get("sid")
         if sid is None:
             self._connection = server.open(handshake, self)
             return

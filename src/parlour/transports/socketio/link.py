@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from parlour.errors import ConnectionRefused, ParlourError
 from parlour.server.endpoint import Handshake
 from parlour.server.outbox import Outbox
+from parlour.server.randomness import connection_id
 from parlour.transports.socketio.connection import Carrier, EngineConnection
 from parlour.wire.engineio_session import EngineSession
 from parlour.wire.packets import Encoded
@@ -162,7 +162,7 @@ class SocketLink:
     __slots__ = ("_calls", "_connection", "_early", "_live", "_over", "namespace", "sid")
 
     def __init__(self, connection: SocketConnection, namespace: str) -> None:
-        self.sid: Final = secrets.token_urlsafe(15)
+        self.sid: Final = connection_id()
         self.namespace: Final = namespace
         self._connection: Final = connection
         self._calls: PendingCalls | None = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
 from parlour.server.endpoint import Handshake
+from parlour.server.randomness import connection_id
 from parlour.transports.socketio.connection import Carrier, EngineConnection
 from parlour.transports.socketio.handshake import Scope
 from parlour.transports.socketio.settings import SocketSettings
@@ -112,7 +112,7 @@ class EngineServer:
         settings = self.settings
         on_websocket = carrier.name == "websocket"
         state = State.WEBSOCKET if on_websocket else State.POLLING
-        engine = EngineSession(secrets.token_urlsafe(15), state, settings.heartbeat, self.now())
+        engine = EngineSession(connection_id(), state, settings.heartbeat, self.now())
         connection = self.make(engine, handshake, carrier)
         self.connections[engine.sid] = connection
         self.counters.opened += 1
