@@ -3,7 +3,8 @@
  *
  * Each command carries a `command_id`; the server answers a repeated id with the first answer, so sending
  * again after silence is safe. A command waits here from the moment it is given until the server has
- * answered; commands of one kind leave in the order in which they were given.
+ * answered. Messages of one conversation leave one after the other: one that has to be tried again is not
+ * overtaken by the next.
  */
 
 import { ParlourError, unanswered } from './errors.js';
@@ -45,6 +46,8 @@ export interface Requester {
 interface Entry {
   view: PendingCommand;
   attempts: number;
+  /** Not sent again before this time, in milliseconds since 1970. */
+  due: number;
   resolve: (answer: Answer) => void;
   reject: (error: ParlourError) => void;
 }
@@ -102,6 +105,7 @@ export class Outbox {
     const entry = this.#entries.get(commandId);
     if (entry?.view.state !== 'failed') return;
     entry.attempts = 0;
+    entry.due = 0;
     this.#show(entry, { state: 'waiting', error: null });
     this.flush();
   }
@@ -114,13 +118,29 @@ export class Outbox {
     entry.reject(unanswered('The command was given up.'));
   }
 
-  /** Send everything that waits. */
+  /** A connection is there: send everything that waits, also what was to be tried later. */
+  resume(): void {
+    for (const entry of this.#entries.values()) entry.due = 0;
+    this.flush();
+  }
+
+  /** Send what waits and is due. */
   flush(): void {
     clearTimeout(this.#timer);
     if (this.#closed || !this.#requester.connected) return;
-    for (const entry of this.#entries.values()) {
-      if (entry.view.state === 'waiting') this.#send(entry);
+    const now = Date.now();
+    const busy = new Set<string>();
+    let next = Infinity;
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.view.state === 'failed') continue;
+      const lane = laneOf(entry.view);
+      if (busy.has(lane)) continue;
+      busy.add(lane);
+      if (entry.view.state === 'sent') continue;
+      if (entry.due <= now) this.#send(entry);
+      else next = Math.min(next, entry.due);
     }
+    if (next < Infinity) this.#timer = setTimeout(() => this.flush(), next - now);
   }
 
   close(): void {
@@ -136,7 +156,7 @@ export class Outbox {
   #add(command: Command): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const view: PendingCommand = { ...command, state: 'waiting', error: null };
-      this.#entries.set(command.command_id, { view, attempts: 0, resolve, reject });
+      this.#entries.set(command.command_id, { view, attempts: 0, due: 0, resolve, reject });
       this.#publish();
     });
   }
@@ -150,6 +170,7 @@ export class Outbox {
         if (!this.#entries.has(command_id)) return;
         this.#remove(command_id);
         entry.resolve(answer);
+        this.flush();
       },
       (error: unknown) => this.#failed(entry, ParlourError.from(error)),
     );
@@ -158,20 +179,15 @@ export class Outbox {
   #failed(entry: Entry, error: ParlourError): void {
     if (!this.#entries.has(entry.view.command_id)) return;
     if (error.retryable) {
+      entry.due = Date.now() + Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** (entry.attempts - 1));
       this.#show(entry, { state: 'waiting' });
-      // Without a connection the next one flushes.
-      if (this.#requester.connected) this.#flushLater(entry.attempts);
+      this.flush();
       return;
     }
     void this.#store?.remove(entry.view.command_id);
     this.#show(entry, { state: 'failed', error });
     entry.reject(error);
-  }
-
-  #flushLater(attempts: number): void {
-    clearTimeout(this.#timer);
-    const delay = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** (attempts - 1));
-    this.#timer = setTimeout(() => this.flush(), delay);
+    this.flush();
   }
 
   #show(entry: Entry, changes: Partial<PendingCommand>): void {
@@ -188,4 +204,9 @@ export class Outbox {
   #publish(): void {
     this.#pending.set([...this.#entries.values()].map((entry) => entry.view));
   }
+}
+
+/** Commands of one lane are sent one at a time. */
+function laneOf({ event, payload, command_id }: Command): string {
+  return event === 'message:send' ? `${event} ${String(payload['thread_id'])}` : command_id;
 }

@@ -301,7 +301,7 @@ export class Connection {
     this.#heartbeat = setInterval(() => this.#beat(HEARTBEAT_MS / 2), HEARTBEAT_MS);
     // All in one turn, so they leave together and the catching up costs one round trip.
     for (const follower of this.#followers.values()) follower.resume();
-    this.outbox.flush();
+    this.outbox.resume();
     this.#settle();
   }
 

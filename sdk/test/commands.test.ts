@@ -55,17 +55,73 @@ describe('the outbox', () => {
     expect([before, states()]).toEqual([['sent'], []]);
   });
 
-  test('waits without a connection and leaves in order when it is back', () => {
+  test('waits without a connection', () => {
     line.connected = false;
-    for (const content of ['one', 'two'])
-      void outbox.submit('message:send', { content }).catch(() => 0);
+    void outbox.submit('message:send', {}).catch(() => 0);
+
     const before = states();
-
     line.connected = true;
-    outbox.flush();
+    outbox.resume();
 
-    expect(before).toEqual(['waiting', 'waiting']);
-    expect(line.sent.map(({ payload }) => payload['content'])).toEqual(['one', 'two']);
+    expect([before, states()]).toEqual([['waiting'], ['sent']]);
+  });
+
+  const say = (content: string, thread_id = 't1') =>
+    void outbox.submit('message:send', { content, thread_id }).catch(() => 0);
+  const sent = () => line.sent.map(({ payload }) => payload['content']);
+
+  test('sends the messages of a conversation one after the other', async () => {
+    for (const content of ['one', 'two']) say(content);
+    const before = sent();
+
+    line.sent[0]!.answer({ ok: true });
+    await settle();
+
+    expect([before, sent()]).toEqual([['one'], ['one', 'two']]);
+  });
+
+  test('lets no message overtake one that is tried again', async () => {
+    for (const content of ['one', 'two']) say(content);
+
+    line.sent[0]!.refuse('rate_limited', true);
+    await vi.advanceTimersByTimeAsync(1_000);
+    line.sent[1]!.answer({ ok: true });
+    await settle();
+
+    expect(sent()).toEqual(['one', 'one', 'two']);
+  });
+
+  test('goes on behind a message that is refused', async () => {
+    for (const content of ['one', 'two']) say(content);
+
+    line.sent[0]!.refuse('too_large', false);
+    await settle();
+
+    expect(sent()).toEqual(['one', 'two']);
+    expect(states()).toEqual(['failed', 'sent']);
+  });
+
+  test('does not hold up other conversations and other commands', () => {
+    say('one');
+
+    say('elsewhere', 't2');
+    void outbox.submit('run:stop', { thread_id: 't1' }).catch(() => 0);
+
+    expect(line.sent.map(({ event }) => event)).toEqual([
+      'message:send',
+      'message:send',
+      'run:stop',
+    ]);
+  });
+
+  test('does not try again sooner because something else is given', async () => {
+    say('one');
+    line.sent[0]!.refuse('rate_limited', true);
+    await settle();
+
+    say('elsewhere', 't2');
+
+    expect(sent()).toEqual(['one', 'elsewhere']);
   });
 
   test('sends again under the same id after silence', async () => {
