@@ -65,6 +65,7 @@ class Wire(asyncio.Protocol):
     def __init__(self, ended: Callable[[], None]) -> None:
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._unsent: list[bytes] = []
         self._ended = ended
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -111,10 +112,17 @@ class Wire(asyncio.Protocol):
         return future
 
     def write(self, command: Command) -> None:
-        """Write a command whose answer is pushed."""
+        """Write a command whose answer is pushed. All commands of one loop turn leave together."""
         if self._transport is None or self.closed:
             raise Unavailable("the connection to Redis broke")
-        self._transport.write(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None and not self.closed:
+            self._transport.write(b"".join(unsent))
 
     def oldest(self) -> float | None:
         """When the longest waiting command was sent, on the loop's clock."""

@@ -17,7 +17,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from parlour.backends.epochs import first_epoch, next_epoch
@@ -219,12 +219,8 @@ class RedisLog:
     def _shared(self, name: str) -> str:
         return f"{self._redis.prefix}:{name}"
 
-    def _keys(self, stream: str) -> list[str]:
-        own = f"{self._redis.prefix}:{{{stream}}}"
-        return [
-            *(f"{own}:{part}" for part in ("window", "meta", "receipts", "queue", "counted")),
-            *(self._shared(name) for name in ("dirty", "active", "totals")),
-        ]
+    def _keys(self, stream: str) -> tuple[str, ...]:
+        return _keys_of(self._redis.prefix, stream)
 
     def _channel_name(self, stream: str) -> str:
         return f"{self._redis.prefix}:{{{stream}}}:news"
@@ -359,6 +355,16 @@ class RedisLog:
     def _check_open(self) -> None:
         if self._closed:
             raise ShuttingDown("the log is closed")
+
+
+@lru_cache(maxsize=8192)
+def _keys_of(prefix: str, stream: str) -> tuple[str, ...]:
+    """The keys of `lua/stream.lua`: the stream's own, then those that all streams share."""
+    own = f"{prefix}:{{{stream}}}"
+    return (
+        *(f"{own}:{part}" for part in ("window", "meta", "receipts", "queue", "counted")),
+        *(f"{prefix}:{name}" for name in ("dirty", "active", "totals")),
+    )
 
 
 # -- answers of the scripts ------------------------------------------------------------------------

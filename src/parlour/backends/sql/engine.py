@@ -26,7 +26,12 @@ Unit = Callable[[Connection], T]
 
 
 class Database(Protocol):
-    """Transactions on one database. Raises only classes of `parlour.errors`."""
+    """Transactions on one database. Raises only classes of `parlour.errors`.
+
+    `reads` and `writes` count the transactions since the start."""
+
+    reads: int
+    writes: int
 
     async def write(self, unit: Unit[T]) -> T:
         """Run in a transaction of its own; durable when this returns. A cancelled call has happened

@@ -22,6 +22,8 @@ class PostgresDatabase:
     connection included."""
 
     def __init__(self, url: URL, *, pool_size: int = 10, time_limit: float = 10.0) -> None:
+        self.reads = 0
+        self.writes = 0
         self._time_limit = time_limit
         self._closed = False
         self._engine: AsyncEngine = create_async_engine(
@@ -38,10 +40,12 @@ class PostgresDatabase:
         )
 
     async def write(self, unit: Unit[T]) -> T:
+        self.writes += 1
         async with self._limited(), self._engine.begin() as connection:
             return await connection.run_sync(unit)
 
     async def read(self, unit: Unit[T]) -> T:
+        self.reads += 1
         async with self._limited(), self._views.begin() as connection:
             return await connection.run_sync(unit)
 

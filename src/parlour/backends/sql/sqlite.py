@@ -48,6 +48,8 @@ class SqliteDatabase:
     """A SQLite file, or a database in memory when `path` is None."""
 
     def __init__(self, path: str | None, *, readers: int = 3) -> None:
+        self.reads = 0
+        self.writes = 0
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._closing = False
@@ -71,6 +73,7 @@ class SqliteDatabase:
             raise ShuttingDown("the store is closed")
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable("too many writes are waiting for the disk")
+        self.writes += 1
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(unit, answer))
         self._wake.set()
@@ -79,6 +82,7 @@ class SqliteDatabase:
     async def read(self, unit: Unit[T]) -> T:
         if self._closing:
             raise ShuttingDown("the store is closed")
+        self.reads += 1
         return await self._on(self._reader, lambda: _run(self._read_engine, unit))
 
     async def migrate(self, unit: Unit[T]) -> T:

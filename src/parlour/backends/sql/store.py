@@ -43,6 +43,10 @@ class SqlStore:
         """Release `folder` when the store is closed."""
         self._owned = folder
 
+    def counts(self) -> tuple[int, int]:
+        """Transactions since the start: reads and writes."""
+        return self.database.reads, self.database.writes
+
     async def close(self) -> None:
         """Finish accepted writes and release everything; idempotent."""
         await self.database.close()
