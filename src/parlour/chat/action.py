@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,3 +65,13 @@ class Action:
             return
         rest = [action for action in message.get("actions", ()) if action.get("id") != self.id]
         await get_context().emitter.emit("message:update", {"id": self.for_id, "actions": rest})
+
+
+def find_action(messages: Iterable[Mapping[str, Any]], pressed: Mapping[str, Any]) -> Action | None:
+    """The button that was pressed, as the app sent it: a client names it (`id`, `name`) and decides
+    nothing else about it. None where no message has it."""
+    for message in messages:
+        for action in message.get("actions") or ():
+            if (action["id"], action["name"]) == (pressed.get("id"), pressed.get("name")):
+                return Action.from_wire(action, message["id"])
+    return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from starlette.datastructures import Headers
 
-from parlour.chat.action import Action
+from parlour.chat.action import find_action
 from parlour.chat.calling import call
 from parlour.chat.chat_settings import accept_settings, announce
 from parlour.chat.context import ParlourContext, context_var
@@ -120,8 +120,13 @@ class ChatApp:
         callback = self._actions.get(str(action.get("name")))
         if callback is None:
             raise NotFound(f"Nothing is registered for the action {action.get('name')!r}.")
-        async with self._activate(run.chat, run):
-            await call(callback, Action.from_wire(action))
+        async with self._activate(run.chat, run) as found:
+            pressed = find_action((await found.state()).messages.values(), action)
+            if pressed is None:
+                # Two quick presses, of which the first took the button away; or a made-up button.
+                log.info("a button that is not there was pressed", action=action.get("name"))
+                return
+            await call(callback, pressed)
 
     async def settings_update(self, run: Run, settings: Mapping[str, Any]) -> None:
         async with self._activate(run.chat, run) as found:

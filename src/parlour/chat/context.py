@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from parlour.chat.registry import Callback
     from parlour.chat.step import Step
     from parlour.chat.threads import HandlerThreads
+    from parlour.core.thread import ThreadState
     from parlour.server.feeds import Feed
     from parlour.server.node import Node
     from parlour.server.runs import Run
@@ -88,8 +89,11 @@ class ParlourContext:
 
     async def find_message(self, message_id: str) -> Mapping[str, Any] | None:
         """A message of this conversation as it is stored; None where it left the window."""
-        state = await self.node.state_of(f"thread:{self.chat.thread_id}")
-        return state.messages.get(message_id)
+        return (await self.state()).messages.get(message_id)
+
+    async def state(self) -> ThreadState:
+        """The conversation as it is stored."""
+        return await self.node.state_of(f"thread:{self.chat.thread_id}")
 
 
 context_var: ContextVar[ParlourContext | None] = ContextVar("parlour_context", default=None)

@@ -199,3 +199,28 @@ async def test_sign_out_is_told_with_the_user(app: Registry) -> None:
     await ChatApp(app).logout(CoreUser("ann", "Ann"))
 
     assert seen == ["Ann"]
+
+
+async def test_a_press_names_a_button_and_decides_nothing_else(stage: Stage, app: Registry) -> None:
+    pressed: list[dict[str, Any]] = []
+
+    @cl.on_message
+    async def reply() -> None:
+        await cl.Message("Well?", actions=[cl.Action(name="pay", payload={"amount": 5})]).send()
+
+    @cl.action_callback("pay")
+    async def pay(action: cl.Action) -> None:
+        pressed.append(action.payload)
+        await action.remove()
+
+    talk = await stage.talk(app)
+    await talk.say("go")
+    [question] = await talk.answers()
+    forged = {**question["actions"][0], "payload": {"amount": -1000}}
+    made_up = {"id": "made-up", "name": "pay", "payload": {"amount": -1}}
+    for action in (made_up, forged, forged):
+        await talk.command("action:call", action=action, message_id=question["id"])
+    await talk.settle()
+
+    assert pressed == [{"amount": 5}]
+    assert await talk.outcome() == "completed"
