@@ -419,6 +419,10 @@ class SessionStore(Protocol):
 
     async def values(self, session_id: str, thread_id: str) -> dict[str, bytes]: ...
 
+    async def threads(self, session_id: str) -> Sequence[str]:
+        """The conversations in which the session holds values."""
+        ...
+
     async def write_values(
         self, session_id: str, thread_id: str, changes: Mapping[str, bytes | None]
     ) -> None:
@@ -431,6 +435,110 @@ class SessionStore(Protocol):
 
     async def delete(self, session_id: str) -> bool:
         """Remove a session and its values; True for the one caller that removed it."""
+        ...
+
+
+# --------------------------------------------------------------------------------------------------
+# Who is connected where, and what is in use
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEntry:
+    """A connection as every node may know it: nothing private, no token. `generation` is given by the
+    pool and names this registration of the connection; times are milliseconds since 1970 UTC."""
+
+    sid: str
+    user_id: str
+    session_id: str
+    node: str
+    generation: int = 0
+    connected_at: int = 0
+    last_seen: int = 0
+
+
+class ConnectionPool(Protocol):
+    """Which connections there are, on which nodes, and which nodes hold members of a room.
+
+    Only a connection's own node adds and removes it; `reap` is for whoever holds the lease
+    `node:{id}` of a node that died. Every look-up is by user, session or room and costs as much as
+    it finds, however many connections there are; nothing but `reap` and `nodes` walks over more.
+    Crash-safe: what a node had registered when it died is found by `reap`, whole. A look-up that
+    runs during a change sees the entry before or after it, never half.
+    """
+
+    async def add(self, entry: PoolEntry) -> PoolEntry:
+        """Register a connection; gives it back with its new generation, higher than any before. A sid
+        that is known already is replaced."""
+        ...
+
+    async def remove(self, entry: PoolEntry, *, remember_ms: int = 0) -> bool:
+        """Forget a connection; False, and nothing happens, where this generation is not registered.
+        For `remember_ms` `left` says that its session has just been here."""
+        ...
+
+    async def renew(self, entries: Sequence[PoolEntry], at: int) -> Sequence[PoolEntry]:
+        """Raise `last_seen`. Gives back the entries whose generation is not registered (any more): they
+        stay away, a late renewal brings nothing back."""
+        ...
+
+    async def of_users(self, user_ids: Sequence[str]) -> Sequence[PoolEntry]:
+        """The connections of these users, each once, in no order."""
+        ...
+
+    async def of_session(self, session_id: str) -> Sequence[PoolEntry]:
+        """The connections of a session."""
+        ...
+
+    async def left(self, session_id: str) -> bool:
+        """Whether a connection of the session was removed less than its `remember_ms` ago."""
+        ...
+
+    async def enter(self, room: str, node: str) -> None:
+        """The node has members of the room. Idempotent."""
+        ...
+
+    async def leave(self, room: str, node: str) -> None:
+        """The node has none any more. Idempotent."""
+        ...
+
+    async def nodes_of(self, room: str) -> frozenset[str]:
+        """The nodes that have members of the room."""
+        ...
+
+    async def attend(self, node: str) -> None:
+        """The node serves from now on. Idempotent."""
+        ...
+
+    async def nodes(self) -> frozenset[str]:
+        """The nodes that serve, or died and are not reaped yet."""
+        ...
+
+    async def reap(self, node: str) -> Sequence[PoolEntry]:
+        """Remove everything that a node registered, and give back its connections. Safe to repeat
+        after an interruption."""
+        ...
+
+
+class UsagePool(Protocol):
+    """Which models are in use by which sessions. Every step is atomic: writers at the same moment
+    never lose each other's entries, and there is no read before a write."""
+
+    async def renew(self, model: str, session_id: str, ttl_ms: int) -> None:
+        """The session uses the model for `ttl_ms` from now on; never shortens what is there."""
+        ...
+
+    async def release(self, model: str, session_id: str) -> None:
+        """The session uses it no longer. Idempotent."""
+        ...
+
+    async def in_use(self) -> Mapping[str, int]:
+        """The models in use now and by how many sessions each; what ran out does not count, whether
+        or not it was swept."""
+        ...
+
+    async def sweep(self, limit: int) -> int:
+        """Forget up to `limit` models' run-out entries; gives back how many entries went."""
         ...
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-INDEX_THREAD = ""
-"""The values of a session under this thread name list the conversations that it opened."""
+STARTED_KEY = "started"
+"""Among a chat's stored values: when the app first heard of it."""
 
 PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -125,8 +125,9 @@ class Chats:
                     session_id, caller.user.id, client_type="http", created_at=now, last_seen=now
                 )
             )
-        stored = await self._node.sessions.values(session_id, thread_id)
-        index = await self._node.sessions.values(session_id, INDEX_THREAD)
+        fresh = caller.connection is not None and caller.connection.fresh
+        # A session that this very connection began has nothing stored yet.
+        stored = {} if fresh else await self._node.sessions.values(session_id, thread_id)
         chat = Chat(
             session_id,
             thread_id,
@@ -139,13 +140,13 @@ class Chats:
             environ=environ(caller.connection.link.handshake)
             if caller.connection
             else caller.environ,
-            started=thread_id in index,
+            started=STARTED_KEY in stored,
         )
         for name, raw in stored.items():
             value = orjson.loads(raw)
             if name == SETTINGS_KEY:
                 chat.chat_settings = value
-            else:
+            elif name != STARTED_KEY:
                 chat.values[name.removeprefix("v:")] = value
         # Two tabs of one session may get here at once: the first one's chat counts.
         return self._chats.setdefault((session_id, thread_id), chat)
@@ -174,7 +175,7 @@ class Chats:
         elif node.app.handles("on_chat_start"):
             node.runs.start(chat, "on_chat_start", node.app.chat_start)
         await node.sessions.write_values(
-            chat.session_id, INDEX_THREAD, {chat.thread_id: str(node.clock.now_ms()).encode()}
+            chat.session_id, chat.thread_id, {STARTED_KEY: str(node.clock.now_ms()).encode()}
         )
         chat.started = True
 
@@ -224,11 +225,10 @@ class Chats:
             del self._chats[key]
 
     async def _all(self, record: SessionRecord) -> list[Chat]:
-        index = await self._node.sessions.values(record.id, INDEX_THREAD)
         known = {chat.thread_id: chat for chat in self.known(record.id)}
         user = await self._node.user(record.user_id)
         chats = []
-        for thread_id in index:
+        for thread_id in await self._node.sessions.threads(record.id):
             chat = known.get(thread_id)
             if chat is None and user is not None:
                 chat = await self._make(Caller(user, record.id), record.id, thread_id)

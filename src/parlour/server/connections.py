@@ -24,6 +24,7 @@ class Connection:
         "caller",
         "commands",
         "expires_at",
+        "fresh",
         "jti",
         "left",
         "link",
@@ -50,6 +51,7 @@ class Connection:
         self.commands: deque[Command] = deque()
         self.working = False
         self.left = False
+        self.fresh = False
         self.caller: Caller | None = None
         self.bucket = Bucket(0.0, 0.0)
 

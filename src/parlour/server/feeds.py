@@ -18,7 +18,7 @@ import structlog
 from parlour.core.streams import Batch, Event, Position
 from parlour.core.thread import ThreadState, fold
 from parlour.errors import PositionLost
-from parlour.ports import Archive, Attachment, EventLog, Lost
+from parlour.ports import Archive, Attachment, Clock, EventLog, Lost
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,11 @@ RING_EVENTS = 2048
 RING_BYTES = 1_000_000
 READ_PAGE = 1000
 PRIME_ATTEMPTS = 4
+IDLE_LIMIT = 2_000
+"""Feeds that are kept though nobody follows them …"""
+
+IDLE_SECONDS = 60.0
+"""… for this long: whoever comes back after a reload or a blip costs no read."""
 
 Watcher = Callable[[Batch | Lost], None]
 
@@ -47,6 +52,7 @@ class Feed:
         self.stream = stream
         self.position = Position("", 0)
         self.users = 0
+        self.idle_since = 0.0
         self.lock = asyncio.Lock()
         self.open = False
         self._log = log
@@ -192,8 +198,15 @@ class Feeds:
     """The feeds of this node, opened on demand by one caller at a time, kept for a while after use."""
 
     def __init__(
-        self, log: EventLog, archive: Archive, deliver: Deliver, window: int, idle_limit: int = 256
+        self,
+        log: EventLog,
+        archive: Archive,
+        deliver: Deliver,
+        clock: Clock,
+        window: int,
+        idle_limit: int = IDLE_LIMIT,
     ) -> None:
+        self._clock = clock
         self._log = log
         self._archive = archive
         self._deliver = deliver
@@ -228,21 +241,26 @@ class Feeds:
     def release(self, feed: Feed) -> None:
         feed.users -= 1
         if feed.users == 0 and self._feeds.get(feed.stream) is feed:
+            feed.idle_since = self._clock.monotonic()
             self._idle[feed.stream] = feed
 
-    async def evict(self, keep: int | None = None) -> None:
-        """Close what nobody uses, beyond `keep` feeds (default: the idle limit)."""
-        keep = self._idle_limit if keep is None else keep
-        while len(self._idle) > keep:
-            stream, feed = self._idle.popitem(last=False)
-            self._feeds.pop(stream, None)
-            await feed.close()
+    async def evict(self) -> None:
+        """Close what nobody used for `IDLE_SECONDS`, and the longest unused beyond the idle limit."""
+        old = self._clock.monotonic() - IDLE_SECONDS
+        while self._idle:
+            feed = next(iter(self._idle.values()))
+            if feed.idle_since > old and len(self._idle) <= self._idle_limit:
+                return
+            await self._drop(feed)
+
+    async def _drop(self, feed: Feed) -> None:
+        self._idle.pop(feed.stream, None)
+        self._feeds.pop(feed.stream, None)
+        await feed.close()
 
     async def close(self) -> None:
-        await self.evict(0)
         for feed in list(self._feeds.values()):
-            await feed.close()
-        self._feeds.clear()
+            await self._drop(feed)
 
     def stats(self) -> dict[str, Any]:
         return {"open": len(self._feeds), "idle": len(self._idle)}

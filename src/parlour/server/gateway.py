@@ -71,6 +71,7 @@ class Gateway:
         record, resumed = await self._bind(user, asked)
         expires_at = identity.expires_at if identity.expires_at else None
         connection = Connection(link, user, record, identity.jti, expires_at)
+        connection.fresh = not resumed
         node.hub.add(connection)
         node.hub.join(f"user:{user.id}", connection)
         node.hub.join(f"session:{record.id}", connection)

@@ -21,7 +21,7 @@ from parlour.config import Settings
 from parlour.core.streams import NewEvent, Position
 from parlour.core.thread import ThreadState
 from parlour.core.users import User
-from parlour.errors import CommandError, NotFound, ParlourError, TooLarge
+from parlour.errors import CallError, CommandError, NotFound, ParlourError, TooLarge
 from parlour.ports import (
     Archive,
     Bus,
@@ -94,6 +94,8 @@ class Backends:
     files: FileStore
     behind: HotLog | None = None
     """The hot log, where the archive is written behind it by the synchroniser."""
+    counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """Database transactions since the start: reads and writes."""
     leave: Leave | None = None
     """Seals what an embedded hot log held, at the end of the process."""
 
@@ -113,6 +115,7 @@ class Node:
         self.draining = False
         self.archive = backends.archive
         self._leave_hot = backends.leave
+        self._counts = backends.counts
         self.bus = backends.bus
         self.leases = backends.leases
         self.sessions = backends.sessions
@@ -136,7 +139,7 @@ class Node:
             self.synchroniser.settle if self.synchroniser is not None and settles else None,
         )
         self.streams = Streams(self.log, clock, self._touched)
-        self.feeds = Feeds(self.log, self.archive, Delivery(self.hub), window)
+        self.feeds = Feeds(self.log, self.archive, Delivery(self.hub), clock, window)
         self.recovery = Recovery(self.log, self.feeds, self.hub, self.permissions)
         self.calls = Calls(self.hub, new_id)
         self.chats = Chats(self)
@@ -228,7 +231,7 @@ class Node:
 
     def describe_failure(self, failure: BaseException, reference: str) -> dict[str, Any]:
         """What a person is told of a handler's exception: never a trace, never its text unless it is ours."""
-        if isinstance(failure, CommandError):
+        if isinstance(failure, CommandError | CallError):
             return {"code": failure.code, "message": failure.message, "reference": reference}
         return {
             "code": "handler_failed",
@@ -422,6 +425,8 @@ class Node:
 
     def _observe(self) -> None:
         self.metrics.observe("connections", "Open connections", lambda: len(self.hub))
+        self.metrics.observe("database_reads", "Database reads", lambda: self._counts()[0])
+        self.metrics.observe("database_writes", "Database writes", lambda: self._counts()[1])
         self.metrics.observe("chats", "Chats in memory", lambda: len(self.chats))
         self.metrics.observe("feeds", "Open feeds", lambda: self.feeds.stats()["open"])
         self.metrics.observe("tasks", "Tasks of the node", lambda: len(self.tasks))
@@ -544,6 +549,7 @@ async def _open_shared(
         users=store.users,
         threads=store.threads,
         files=store.files,
+        counts=store.counts,
         behind=hot,
     )
 
@@ -583,4 +589,5 @@ async def _open_embedded(
         users=store.users,
         threads=store.threads,
         files=store.files,
+        counts=store.counts,
     )

@@ -128,6 +128,13 @@ class Run:
             await self._write_terminal(events)
             return outcome
 
+    async def end_unstarted(self, failure: ParlourError | None = None) -> str:
+        """The terminal event of a run that was stopped while it waited, or could not start: whoever
+        was told its id waits for its end. Gives back the outcome."""
+        outcome = "stopped" if failure is None else "failed"
+        await self._write_terminal(await self._closing_events(outcome, failure))
+        return outcome
+
     async def _execute(self) -> tuple[str, BaseException | None]:
         self.task = asyncio.create_task(self._guarded(), name=f"run {self.id}")
         try:
@@ -344,14 +351,13 @@ class Runs:
                 await self._give_back(held)
 
     async def _perform(self, run: Run) -> str:
-        if run.stopping:
-            return "stopped"
         try:
+            if run.stopping:
+                return await run.end_unstarted()
             return await run.perform()
         except ParlourError as error:
-            # run:started could not be written: the run never began, the person's message stays unanswered.
             log.error("run could not start", run=run.id, error=str(error))
-            return "failed"
+            return await run.end_unstarted(error)
 
     async def _give_back(self, lease: Lease) -> None:
         try:

@@ -3,6 +3,15 @@
 from parlour.backends.memory.bus import MemoryBus
 from parlour.backends.memory.leases import MemoryLeases
 from parlour.backends.memory.log import MemoryLog
+from parlour.backends.memory.pool import MemoryPool
 from parlour.backends.memory.sessions import MemorySessionStore
+from parlour.backends.memory.usage import MemoryUsage
 
-__all__ = ["MemoryBus", "MemoryLeases", "MemoryLog", "MemorySessionStore"]
+__all__ = [
+    "MemoryBus",
+    "MemoryLeases",
+    "MemoryLog",
+    "MemoryPool",
+    "MemorySessionStore",
+    "MemoryUsage",
+]

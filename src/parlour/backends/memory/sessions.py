@@ -36,6 +36,9 @@ class MemorySessionStore:
         held = self._values.get(session_id, {})
         return {key: value for (thread, key), value in held.items() if thread == thread_id}
 
+    async def threads(self, session_id: str) -> Sequence[str]:
+        return sorted({thread for thread, _ in self._values.get(session_id, {})})
+
     async def write_values(
         self, session_id: str, thread_id: str, changes: Mapping[str, bytes | None]
     ) -> None:

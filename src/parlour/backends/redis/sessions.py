@@ -59,6 +59,10 @@ class RedisSessionStore:
             if name.startswith(begin)
         }
 
+    async def threads(self, session_id: str) -> Sequence[str]:
+        names = await self._redis.call("HKEYS", self._values(session_id))
+        return sorted({name.partition(b"\0")[0].decode() for name in names})
+
     async def write_values(
         self, session_id: str, thread_id: str, changes: Mapping[str, bytes | None]
     ) -> None:

@@ -8,14 +8,16 @@ from parlour.backends.redis.bus import RedisBus
 from parlour.backends.redis.connection import Redis, connect_redis
 from parlour.backends.redis.leases import RedisLeases
 from parlour.backends.redis.log import RedisLog
+from parlour.backends.redis.pool import RedisPool
 from parlour.backends.redis.pubsub import Subscriptions
 from parlour.backends.redis.sessions import RedisSessionStore
+from parlour.backends.redis.usage import RedisUsage
 from parlour.backends.window import WindowLimits
 from parlour.ports import Origin
 
 
 class RedisStore:
-    """The stores on one Redis: `bus`, `leases`, `sessions`, and `log(…)`. Made by `open_redis`."""
+    """The stores on one Redis: `bus`, `leases`, `sessions`, `pool`, `usage`, and `log(…)`. Made by `open_redis`."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
@@ -23,6 +25,8 @@ class RedisStore:
         self.bus = RedisBus(redis, self.subscriptions)
         self.leases = RedisLeases(redis)
         self.sessions = RedisSessionStore(redis)
+        self.pool = RedisPool(redis)
+        self.usage = RedisUsage(redis)
 
     def log(self, *, origin: Origin | None = None, limits: WindowLimits | None = None) -> RedisLog:
         """The event log; `origin` is `archive.origin(writes_through=False)`."""

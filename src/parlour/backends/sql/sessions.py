@@ -56,6 +56,12 @@ class SqlSessionStore:
         rows = await self._database.read(lambda c: c.execute(query).all())
         return {row.key: bytes(row.value) for row in rows}
 
+    async def threads(self, session_id: str) -> Sequence[str]:
+        mine = values_table.c.session_id == session_id
+        query = select(values_table.c.thread_id).where(mine).distinct()
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [row.thread_id for row in rows]
+
     async def write_values(
         self, session_id: str, thread_id: str, changes: Mapping[str, bytes | None]
     ) -> None:
