@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from parlour.backends.redis import RedisLog, RedisStore, open_redis
 from parlour.backends.sql import SqlStore, open_sql
@@ -18,8 +19,8 @@ from parlour.ports import Lost
 from parlour.testing.clock import ManualClock
 from parlour.testing.contracts.event_log import Ear
 from parlour.testing.contracts.hot_log import synchronise
-from parlour.testing.contracts.making import LIMIT_S, fresh, notes, read_all, texts
-from parlour.testing.servers import RedisServer, ServerMissing, running_redis
+from parlour.testing.contracts.making import LIMIT_S, fresh, notes, read_all, texts, until
+from parlour.testing.servers import RedisServer, ServerMissing, running_redis, running_sentinel
 
 TIME_LIMIT_S = 0.5
 
@@ -65,9 +66,9 @@ async def other(server: RedisServer, archive: SqlStore) -> AsyncIterator[RedisLo
     await opened.close()
 
 
-async def insist(log: RedisLog, stream: str, text: str) -> None:
+async def insist(log: RedisLog, stream: str, text: str, limit_s: float = LIMIT_S) -> None:
     """Append until it is acknowledged, as a client that retries with its command id."""
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(limit_s):
         while True:
             with suppress(Unavailable):
                 await log.append(stream, notes(text), dedupe=Dedupe(text))
@@ -303,3 +304,52 @@ async def test_appends_under_cancellation_leave_no_gap(log: RedisLog) -> None:
     assert len(events) >= kept
     assert await ear.heard(len(events)) == texts(events)
     await attachment.detach()
+
+
+async def test_a_fail_over_found_through_sentinel_renews_the_epoch_and_goes_on(
+    archive: SqlStore,
+) -> None:
+    # What the replica had is kept; a reader of the old epoch is told; nobody has to be configured
+    # anew.
+    with (
+        running_redis("--repl-diskless-sync-delay", "0") as server,
+        running_redis("--replicaof", "127.0.0.1", str(server.port)) as replica,
+        running_sentinel(server) as sentinel,
+    ):
+        store = await open_redis(
+            "redis://parlour", time_limit=2.0, sentinels=[("127.0.0.1", sentinel.port)]
+        )
+        log = store.log(origin=archive.archive.origin(writes_through=False))
+        stream, ear = fresh(), Ear()
+        await log.attach(stream, ear)
+        before = await log.append(stream, notes("before"))
+        await ear.heard(1)
+        await until(lambda: replicated(store), 30)
+        await known_to_sentinel(sentinel.port)
+
+        await asyncio.to_thread(server.kill)
+        await insist(log, stream, "after", limit_s=40)
+        await ear.lost()
+        events = await read_all(log, stream)
+
+        assert texts(events) == ["before", "after"]
+        assert (await log.head(stream)).epoch != before.epoch
+        assert replica.port != server.port
+        await log.close()
+        await store.close()
+
+
+async def replicated(store: RedisStore) -> bool:
+    return bool(await store.redis.call("WAIT", 1, 100))
+
+
+async def known_to_sentinel(port: int) -> None:
+    """Wait until the sentinel has found the replica; before that it has nothing to fail over to."""
+    admin = Redis(port=port)
+
+    async def found() -> bool:
+        replicas = await admin.sentinel_slaves("parlour")
+        return bool(replicas)
+
+    await until(found, 30)
+    await admin.aclose()

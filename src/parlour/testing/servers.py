@@ -174,6 +174,28 @@ def running_redis(*options: str) -> Iterator[RedisServer]:
 
 
 @contextlib.contextmanager
+def running_sentinel(master: RedisServer, service: str = "parlour") -> Iterator[Server]:
+    """One Sentinel (quorum 1) that watches `master` under the name `service` and reacts within a
+    second."""
+    program = _program("redis-server", "/usr/bin", "/usr/local/bin")
+    with tempfile.TemporaryDirectory(prefix="parlour-sentinel-") as folder:
+        port = free_port()
+        config = Path(folder) / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
+            f"sentinel monitor {service} 127.0.0.1 {master.port} 1\n"
+            f"sentinel down-after-milliseconds {service} 500\n"
+            f"sentinel failover-timeout {service} 3000\n"
+        )
+        server = Server([program, str(config), "--sentinel"], port, Path(folder) / "log")
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server. It refuses to run as root, so then an unprivileged user owns it."""
     initdb = os.path.realpath(_program("initdb", *_postgres_folders()))
