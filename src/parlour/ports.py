@@ -473,8 +473,8 @@ class ConnectionPool(Protocol):
         ...
 
     async def remove(self, entry: PoolEntry, *, remember_ms: int = 0) -> bool:
-        """Forget a connection; False, and nothing happens, where this generation is not registered.
-        For `remember_ms` `left` says that its session has just been here."""
+        """Forget a connection; False, and nothing is removed, where this generation is not registered.
+        For `remember_ms` from now `left` says that its session has just been here."""
         ...
 
     async def renew(self, entries: Sequence[PoolEntry], at: int) -> Sequence[PoolEntry]:

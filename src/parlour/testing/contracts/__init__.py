@@ -20,18 +20,22 @@ from parlour.testing.contracts.event_log import EventLogContract
 from parlour.testing.contracts.files import FileStoreContract
 from parlour.testing.contracts.hot_log import HotLogContract
 from parlour.testing.contracts.leases import LeasesContract
+from parlour.testing.contracts.pool import ConnectionPoolContract
 from parlour.testing.contracts.sessions import SessionStoreContract
 from parlour.testing.contracts.threads import ThreadStoreContract
+from parlour.testing.contracts.usage import UsagePoolContract
 from parlour.testing.contracts.users import UserStoreContract
 
 __all__ = [
     "ArchiveContract",
     "BusContract",
+    "ConnectionPoolContract",
     "EventLogContract",
     "FileStoreContract",
     "HotLogContract",
     "LeasesContract",
     "SessionStoreContract",
     "ThreadStoreContract",
+    "UsagePoolContract",
     "UserStoreContract",
 ]

@@ -1,0 +1,122 @@
+"""Who is connected, within one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+
+from parlour.ports import Clock, PoolEntry
+
+
+class MemoryPool:
+    """`ports.ConnectionPool` of a single node."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._generations = count(1)
+        self._entries: dict[str, PoolEntry] = {}
+        self._users: dict[str, set[str]] = {}
+        self._sessions: dict[str, set[str]] = {}
+        self._on_node: dict[str, set[str]] = {}
+        self._rooms: dict[str, set[str]] = {}
+        self._rooms_of_node: dict[str, set[str]] = {}
+        self._nodes: set[str] = set()
+        self._left: dict[str, int] = {}
+
+    async def add(self, entry: PoolEntry) -> PoolEntry:
+        self._forget(entry.sid)
+        added = replace(entry, generation=next(self._generations))
+        self._entries[entry.sid] = added
+        for index, key in self._indexes(added):
+            index.setdefault(key, set()).add(entry.sid)
+        return added
+
+    async def remove(self, entry: PoolEntry, *, remember_ms: int = 0) -> bool:
+        if remember_ms:
+            self._remember(entry.session_id, remember_ms)
+        if not self._registered(entry):
+            return False
+        self._forget(entry.sid)
+        return True
+
+    async def renew(self, entries: Sequence[PoolEntry], at: int) -> Sequence[PoolEntry]:
+        gone = []
+        for entry in entries:
+            if self._registered(entry):
+                held = self._entries[entry.sid]
+                self._entries[entry.sid] = replace(held, last_seen=max(held.last_seen, at))
+            else:
+                gone.append(entry)
+        return gone
+
+    async def of_users(self, user_ids: Sequence[str]) -> Sequence[PoolEntry]:
+        return [
+            self._entries[sid]
+            for user_id in dict.fromkeys(user_ids)
+            for sid in self._users.get(user_id, ())
+        ]
+
+    async def of_session(self, session_id: str) -> Sequence[PoolEntry]:
+        return [self._entries[sid] for sid in self._sessions.get(session_id, ())]
+
+    async def left(self, session_id: str) -> bool:
+        return self._left.get(session_id, 0) > self._clock.now_ms()
+
+    async def enter(self, room: str, node: str) -> None:
+        self._rooms.setdefault(room, set()).add(node)
+        self._rooms_of_node.setdefault(node, set()).add(room)
+
+    async def leave(self, room: str, node: str) -> None:
+        _drop(self._rooms, room, node)
+        _drop(self._rooms_of_node, node, room)
+
+    async def nodes_of(self, room: str) -> frozenset[str]:
+        return frozenset(self._rooms.get(room, ()))
+
+    async def attend(self, node: str) -> None:
+        self._nodes.add(node)
+
+    async def nodes(self) -> frozenset[str]:
+        return frozenset(self._nodes)
+
+    async def reap(self, node: str) -> Sequence[PoolEntry]:
+        gone = [self._entries[sid] for sid in self._on_node.get(node, ())]
+        for entry in gone:
+            self._forget(entry.sid)
+        for room in self._rooms_of_node.pop(node, ()):
+            _drop(self._rooms, room, node)
+        self._nodes.discard(node)
+        return gone
+
+    def _registered(self, entry: PoolEntry) -> bool:
+        held = self._entries.get(entry.sid)
+        return held is not None and held.generation == entry.generation
+
+    def _forget(self, sid: str) -> None:
+        entry = self._entries.pop(sid, None)
+        if entry is not None:
+            for index, key in self._indexes(entry):
+                _drop(index, key, sid)
+
+    def _indexes(self, entry: PoolEntry) -> Iterator[tuple[dict[str, set[str]], str]]:
+        yield self._users, entry.user_id
+        yield self._sessions, entry.session_id
+        yield self._on_node, entry.node
+
+    def _remember(self, session_id: str, ms: int) -> None:
+        now = self._clock.now_ms()
+        self._left.pop(session_id, None)
+        self._left[session_id] = now + ms
+        # A few old ones go with each new one, so that nobody ever pays for many at once.
+        for old in list(zip(range(2), self._left, strict=False)):
+            if self._left[old[1]] <= now:
+                del self._left[old[1]]
+
+
+def _drop(index: dict[str, set[str]], key: str, member: str) -> None:
+    members = index.get(key)
+    if members is not None:
+        members.discard(member)
+        if not members:
+            del index[key]
