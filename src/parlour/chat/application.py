@@ -196,6 +196,8 @@ class ChatApp:
     async def _activate(self, chat: Chat, run: Run | None) -> AsyncIterator[ParlourContext]:
         """The context of one activation. At its end, whatever happened, open messages are closed
         with the text that they have and changed session values are marked."""
+        if run is not None:
+            await self.node.chats.refresh(chat)
         found = self._make_context(chat, run)
         found.feed = feed = await self.node.feeds.acquire(f"thread:{chat.thread_id}")
         token = context_var.set(found)

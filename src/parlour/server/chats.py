@@ -29,13 +29,17 @@ PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 SETTINGS_KEY = "chat_settings"
 
+VALUE_PREFIX = "v:"
+"""Stands before the names of handlers' values in the store."""
+
 
 @dataclass(slots=True)
 class Chat:
     """What a handler is called with, kept by the server while the session lives.
 
     `values` are what handlers store (`user_session`); `dirty` names those that the store does not hold
-    yet, and `unstorable` those that are not JSON and live in this process only. `client` is `websocket` or
+    yet, and `unstorable` those that are not JSON and live in this process only; `known` has the digests
+    of what the store holds, as far as this node knows. `client` is `websocket` or
     `http`. `environ` is what is known of the request that opened the session, without secrets.
     """
 
@@ -52,6 +56,7 @@ class Chat:
     values: dict[str, Any] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
     unstorable: set[str] = field(default_factory=set)
+    known: dict[str, bytes] = field(default_factory=dict, repr=False)
     files: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     started: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
@@ -143,11 +148,7 @@ class Chats:
             started=STARTED_KEY in stored,
         )
         for name, raw in stored.items():
-            value = orjson.loads(raw)
-            if name == SETTINGS_KEY:
-                chat.chat_settings = value
-            elif name != STARTED_KEY:
-                chat.values[name.removeprefix("v:")] = value
+            _take(chat, name, raw)
         # Two tabs of one session may get here at once: the first one's chat counts.
         return self._chats.setdefault((session_id, thread_id), chat)
 
@@ -188,18 +189,32 @@ class Chats:
         for name in names:
             # A value that cannot be stored takes the place of one that was: a restart must not bring that back.
             kept = name in chat.values and name not in chat.unstorable
-            changes[f"v:{name}"] = orjson.dumps(chat.values[name]) if kept else None
+            changes[f"{VALUE_PREFIX}{name}"] = orjson.dumps(chat.values[name]) if kept else None
         try:
             await self._node.sessions.write_values(chat.session_id, chat.thread_id, changes)
         except BaseException:
             chat.dirty |= names
             raise
+        _note(chat, changes)
+
+    async def refresh(self, chat: Chat) -> None:
+        """Take up what another node stored meanwhile; called when a run begins. A value whose stored form
+        is known here keeps its identity, since handlers may hold on to it; one that is not saved yet
+        wins. Raises `Unavailable`."""
+        if self._node.settings.embedded:
+            return
+        stored = await self._node.sessions.values(chat.session_id, chat.thread_id)
+        for name, raw in stored.items():
+            if chat.known.get(name) != _digest(raw):
+                _take(chat, name, raw)
+        for name in chat.known.keys() - stored.keys():
+            _drop(chat, name)
 
     async def save_settings(self, chat: Chat, settings: Mapping[str, Any]) -> None:
         chat.chat_settings = dict(settings)
-        await self._node.sessions.write_values(
-            chat.session_id, chat.thread_id, {SETTINGS_KEY: orjson.dumps(chat.chat_settings)}
-        )
+        changes = {SETTINGS_KEY: orjson.dumps(chat.chat_settings)}
+        await self._node.sessions.write_values(chat.session_id, chat.thread_id, changes)
+        _note(chat, changes)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -245,3 +260,35 @@ class Chats:
             log.warning("chat_end failed", session=chat.session_id, error=str(error))
         except Exception:
             log.exception("chat_end failed", session=chat.session_id)
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.blake2b(raw, digest_size=16).digest()
+
+
+def _note(chat: Chat, changes: Mapping[str, bytes | None]) -> None:
+    """These are stored now."""
+    for name, raw in changes.items():
+        if raw is None:
+            chat.known.pop(name, None)
+        else:
+            chat.known[name] = _digest(raw)
+
+
+def _take(chat: Chat, name: str, raw: bytes) -> None:
+    """A value as the store holds it."""
+    key = name.removeprefix(VALUE_PREFIX)
+    if name == SETTINGS_KEY:
+        chat.chat_settings = orjson.loads(raw)
+    elif name != STARTED_KEY and key not in chat.dirty:
+        chat.values[key] = orjson.loads(raw)
+        chat.unstorable.discard(key)
+    chat.known[name] = _digest(raw)
+
+
+def _drop(chat: Chat, name: str) -> None:
+    """A value that the store no longer holds."""
+    key = name.removeprefix(VALUE_PREFIX)
+    del chat.known[name]
+    if name.startswith(VALUE_PREFIX) and key not in chat.dirty | chat.unstorable:
+        chat.values.pop(key, None)
