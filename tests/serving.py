@@ -21,6 +21,7 @@ from parlour.core.users import User
 from parlour.server.app import Application
 from parlour.server.node import Node
 from parlour.transports.asgi import serving
+from parlour.transports.listening import websocket_protocol
 
 
 @dataclass
@@ -50,9 +51,14 @@ async def serve(app: Application | None, folder: Path, **overrides: Any) -> Asyn
     """Serve an app until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    async with serving(settings(folder, **overrides), app or ChatApp(Registry())) as served:
+    chosen = settings(folder, **overrides)
+    async with serving(chosen, app or ChatApp(Registry())) as served:
         config = uvicorn.Config(
-            served.asgi, log_level="warning", lifespan="off", ws="websockets-sansio"
+            served.asgi,
+            log_level="warning",
+            lifespan="off",
+            ws=websocket_protocol(served, chosen),
+            ws_max_size=chosen.max_payload_bytes,
         )
         server = QuietServer(config)
         running = asyncio.create_task(server.serve(sockets=[listener]))

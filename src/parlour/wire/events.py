@@ -27,7 +27,7 @@ class WirePosition(Payload):
     """`{epoch, offset}`."""
 
     epoch: Annotated[str, StringConstraints(min_length=1, max_length=32)]
-    offset: Annotated[int, Field(ge=0, le=2**53 - 1)]
+    offset: Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
 
     def to_core(self) -> Position:
         return Position(self.epoch, self.offset)
@@ -74,7 +74,7 @@ class Subscribe(Payload):
 
     stream: Name
     position: WirePosition | None = None
-    limit: Annotated[int, Field(ge=1, le=10_000)] = 2_000
+    limit: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 2_000
 
 
 class Unsubscribe(Payload):
