@@ -130,3 +130,46 @@ async def test_people_on_different_workers_share_a_conversation_and_all_workers_
     assert [payload["reason"] for payload in told] == ["drain", "drain"]
     assert code == 0
     assert "Traceback" not in running.told
+
+
+def children_of(process: Process) -> list[int]:
+    pid = process.handle.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def test_a_worker_that_dies_is_replaced(workers: tuple[Process, str]) -> None:
+    running, address = workers
+    before = children_of(running)
+    running.told = ""
+
+    os.kill(before[0], signal.SIGKILL)
+
+    await running.until(re.compile(r"worker ended.*?Ctrl\+C", re.DOTALL))
+    after = children_of(running)
+    async with httpx.AsyncClient(base_url=address) as client:
+        answers = [await client.get("/health/ready") for _ in range(4)]
+    assert len(after) == 2
+    assert before[1] in after
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def test_workers_end_with_their_supervisor(workers: tuple[Process, str]) -> None:
+    running, _ = workers
+    left = [os.pidfd_open(pid) for pid in children_of(running)]
+    loop = asyncio.get_running_loop()
+    ended: list[asyncio.Future[None]] = [loop.create_future() for _ in left]
+    for descriptor, future in zip(left, ended, strict=True):
+        loop.add_reader(descriptor, _settle, future)
+
+    running.signal(signal.SIGKILL)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*ended)
+    for descriptor in left:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

@@ -16,7 +16,7 @@ from rich.panel import Panel
 
 from parlour.chat.loading import load_app
 from parlour.cli.console import err, progress_bar, run_async
-from parlour.cli.workers import supervise
+from parlour.cli.workers import end_with_parent, supervise
 from parlour.config import Settings, load_settings
 from parlour.errors import Unauthenticated, Unavailable
 from parlour.server.app import Application
@@ -39,6 +39,8 @@ def host_app(target: str, *, watch: bool, shared_port: bool, **options: Any) -> 
     if watch:
         _watch(Path(target))
         return
+    if shared_port:
+        end_with_parent()
     app = load_app(target)
     if settings.workers > 1:
         supervise(settings, sys.argv[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import signal
 import sys
 from contextlib import closing
@@ -18,6 +19,7 @@ from parlour.transports.listening import SIGNALS, open_port
 HEALTHY_SECONDS: Final = 5.0
 """A worker that ends sooner has not started well: the pause before the next try grows."""
 LONGEST_PAUSE: Final = 30.0
+PR_SET_PDEATHSIG: Final = 1
 
 log = get_logger(__name__)
 
@@ -36,6 +38,13 @@ def supervise(settings: Settings, arguments: list[str]) -> None:
         grace += settings.shutdown_flush_seconds + settings.shutdown_close_seconds * 2
         if not run_async(_Workers(command, settings.workers, grace).run()):
             raise typer.Exit(1)
+
+
+def end_with_parent() -> None:
+    """Let this worker be told to stop when its supervisor dies without a word (Linux; elsewhere a
+    worker that was left alone goes on serving)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class _Workers:
