@@ -16,6 +16,7 @@ from parlour.chat.authors import sign
 from parlour.chat.context import ParlourContext, get_context
 from parlour.chat.copies import copy_file
 from parlour.chat.text import clean
+from parlour.chat.user_session import note_changes
 from parlour.errors import Conflict
 
 ASK_TIMEOUT: Final = 60.0
@@ -81,6 +82,8 @@ class AskMessage:
         found = get_context()
         if found.run is None:
             raise Conflict("A question needs a run: ask inside a handler.")
+        # The answer may take long: what is in the session by now survives the node.
+        note_changes(found)
         reply = await found.run.ask(
             self._spec(),
             self.content,

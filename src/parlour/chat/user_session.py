@@ -136,12 +136,16 @@ class Accessor(Generic[T]):
 
 
 def note_changes(context: ParlourContext) -> None:
-    """Mark what a handler changed in place as unsaved. Called when the run ends."""
+    """Mark what a handler changed in place as unsaved. Called when the run ends, and before it waits
+    for a person."""
     chat = context.chat
     for key, before in context.watched.items():
-        if key in chat.values and fingerprint(chat.values[key]) != before:
+        if key not in chat.values:
+            continue
+        now = fingerprint(chat.values[key])
+        if now != before:
             _mark(chat, key, chat.values[key])
-    context.watched.clear()
+            context.watched[key] = now
 
 
 def keep(chat: Chat, key: str, value: Any) -> None:

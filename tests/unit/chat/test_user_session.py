@@ -213,3 +213,22 @@ def test_a_cycle_is_not_storable() -> None:
     cycle.append(cycle)
 
     assert not is_storable(cycle)
+
+
+async def test_values_are_stored_before_a_question_waits(stage: Stage, app: Registry) -> None:
+    @cl.on_message
+    async def reply() -> None:
+        cl.user_session.set("words", [])
+        words = cl.user_session.get("words")
+        words.append("before")
+        await cl.AskUserMessage("?", timeout=60).send()
+        words.append("after")
+
+    talk = await stage.talk(app)
+    await talk.say("go")
+    waiting = await talk.node.sessions.values(talk.session_id, talk.thread_id)
+    await talk.answer("yes")
+    ended = await talk.node.sessions.values(talk.session_id, talk.thread_id)
+
+    assert waiting["v:words"] == b'["before"]'
+    assert ended["v:words"] == b'["before","after"]'
