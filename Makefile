@@ -55,12 +55,14 @@ format: $(VENV)/.dev node_modules/.installed ## Format the sources
 bench: $(VENV)/.dev ## Measure connections and streams (JSON=file)
 	$(BIN)/python -m benchmarks.connections $(if $(JSON),--json $(JSON))
 	$(BIN)/python -m benchmarks.streams $(if $(JSON),--json $(basename $(JSON))-streams.json)
+	$(BIN)/python -m benchmarks.reconnect $(if $(JSON),--json $(basename $(JSON))-reconnect.json)
 
 bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))
 
 fault: $(VENV)/.dev ## Break things while a conversation streams (ROUNDS=200 SEED=1)
-	$(BIN)/python -m tests.fault.run --rounds $(ROUNDS) --seed $(SEED)
+	$(BIN)/python -m tests.fault.run --store embedded --rounds $(ROUNDS) --seed $(SEED)
+	$(BIN)/python -m tests.fault.run --store redis --rounds $(ROUNDS) --seed $(SEED)
 
 build: $(VENV)/.dev $(PAGE) ## Build the page and the wheel (into dist/)
 	rm -rf dist

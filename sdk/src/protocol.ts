@@ -118,7 +118,9 @@ export interface Run {
   run_id: string;
   handler?: string;
   by?: string | null;
-  started_at: number;
+  /** Milliseconds since 1970; absent while the run waits. */
+  started_at?: number;
+  queued?: boolean;
 }
 
 export type Outcome = 'completed' | 'stopped' | 'failed' | 'interrupted';

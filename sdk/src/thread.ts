@@ -216,6 +216,11 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ],
   ['ask:closed', (draft, { data }) => void draft.asks.delete(data['ask_id'] as string)],
   [
+    'run:queued',
+    (draft, { data }) =>
+      void draft.runs.set(data['run_id'] as string, { ...data, queued: true } as unknown as Run),
+  ],
+  [
     'run:started',
     (draft, { data, at }) =>
       void draft.runs.set(data['run_id'] as string, { ...data, started_at: at } as unknown as Run),

@@ -30,7 +30,10 @@ def events(pairs: list[Pair], after: int = 0) -> list[Event]:
 
 
 def message(message_id: str, **more: Any) -> Pair:
-    return ("message", {"id": message_id, "role": "assistant", "author": None, "content": "", **more})
+    return (
+        "message",
+        {"id": message_id, "role": "assistant", "author": None, "content": "", **more},
+    )
 
 
 def ask(ask_id: str, **more: Any) -> Pair:
@@ -87,6 +90,12 @@ CASES: dict[str, list[Pair]] = {
         ask("t.a1"),
         ask("t.a2"),
         ("ask:closed", {"ask_id": "t.a1", "outcome": "answered", "answered_by": None}),
+    ],
+    "run queued": [
+        ("run:queued", {"run_id": "r1", "handler": "on_message", "message_id": "m1"}),
+        ("run:queued", {"run_id": "r2", "handler": "on_message", "message_id": "m2"}),
+        ("run:started", {"run_id": "r1", "handler": "on_message"}),
+        ("run:ended", {"run_id": "r1", "outcome": "completed"}),
     ],
     "run": [
         ("run:started", {"run_id": "r1", "handler": "on_message"}),

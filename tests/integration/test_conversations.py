@@ -367,3 +367,29 @@ async def test_session_end_is_not_a_disconnect(app: ScriptedApp, tmp_path: Path)
 
     assert at_disconnect == []
     assert app.ended == [("session-alice", THREAD)]
+
+
+async def test_message_that_still_waited_for_its_turn_is_answered_after_a_restart(
+    app: ScriptedApp, tmp_path: Path, store: dict[str, Any]
+) -> None:
+    """Input that came in the last moments was stranded."""
+    brief = {**store, "node_lease_seconds": 1.0}
+    async with (
+        serve(app, tmp_path, shutdown_runs_seconds=0.1, **brief) as server,
+        connected(server, "alice", session_id="session-alice") as client,
+    ):
+        await client.call("subscribe", stream=STREAM)
+        await send(client, "endless", "c1")
+        waiting = await send(client, "say still here", "c2")
+
+    async with (
+        serve(app, tmp_path, **brief) as server,
+        connected(server, "alice", session_id="session-alice") as client,
+    ):
+        snapshot = await client.call("subscribe", stream=STREAM)
+        if waiting["run_id"] in [run["run_id"] for run in snapshot["snapshot"]["runs"]]:
+            await client.until(ended(waiting["run_id"]))
+        state = await server.node.state_of(STREAM)
+
+    assert list(state.messages.values())[-1]["content"] == "still here"
+    assert not state.runs

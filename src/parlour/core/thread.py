@@ -218,6 +218,10 @@ def _ask_closed(state: ThreadState, event: Event, touched: Touched) -> None:
     state.asks.pop(event.data["ask_id"], None)
 
 
+def _run_queued(state: ThreadState, event: Event, touched: Touched) -> None:
+    state.runs[event.data["run_id"]] = {**event.data, "queued": True}
+
+
 def _run_started(state: ThreadState, event: Event, touched: Touched) -> None:
     state.runs[event.data["run_id"]] = {**event.data, "started_at": event.at}
 
@@ -260,6 +264,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "source": _source,
     "ask": _ask,
     "ask:closed": _ask_closed,
+    "run:queued": _run_queued,
     "run:started": _run_started,
     "run:ended": _run_ended,
     "chat:title": _title,

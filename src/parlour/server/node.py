@@ -332,7 +332,6 @@ class Node:
         self.accounts.on_revoked(self._revoked_here)
         await self.bus.subscribe("control", self._controlled)
         await self.bus.subscribe(f"node:{self.id}", self._controlled)
-        await self._repair()
         self.tasks.spawn(self.projector.run(), "projector")
         if self.synchroniser is not None:
             self.tasks.spawn(self.listing.run(), "listing")
@@ -340,6 +339,7 @@ class Node:
             self.tasks.spawn(self.synchroniser.run_settling(), "settling")
         self.tasks.spawn(self.sweeper.run(), "sweeper")
         await self.app.startup(self)
+        await self._repair()
         log.info(
             "node started",
             node=self.id,
@@ -393,10 +393,14 @@ class Node:
 
     async def _repair(self) -> None:
         """Finish what a former life of this node left: lists behind their events, runs without an end."""
-        for stream in await self.archive.lagging(10_000):
+        lagging = await self.archive.lagging(10_000)
+        for stream in lagging:
             await self.projector.settle(stream)
         if self.settings.embedded:
             await self.sweeper.interrupt_dead_runs(owner=EMBEDDED)
+            for stream in lagging:
+                # Nobody else writes here: a run that has not ended is dead, whether it had begun or not.
+                await self.sweeper.interrupt_thread(stream.partition(":")[2], None)
 
     # -- between nodes ---------------------------------------------------------------------------
 

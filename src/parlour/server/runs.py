@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from parlour.core.streams import Batch, Position
+from parlour.core.streams import Batch, Dedupe, Position
 from parlour.errors import (
     LeaseLost,
     ParlourError,
@@ -117,16 +117,26 @@ class Run:
         with structlog.contextvars.bound_contextvars(
             run=self.id, thread=self.thread_id, session=self.chat.session_id, user=self.chat.user.id
         ):
-            await self.emit(
-                (
-                    "run:started",
-                    {"run_id": self.id, "handler": self.handler, "by": self.chat.user.author()},
-                )
-            )
+            if not await self._begin():
+                log.info("run was taken over while it waited")
+                return "interrupted"
             outcome, failure = await self._execute()
             events = await self._closing_events(outcome, failure)
             await self._write_terminal(events)
             return outcome
+
+    async def _begin(self) -> bool:
+        """Announce the run. Of two nodes that both think it is theirs only one begins it: the log knows
+        the key of the other's `run:started`."""
+        started = {"run_id": self.id, "handler": self.handler, "by": self.chat.user.author()}
+        appended = await self.node.streams.append(
+            self.stream_name,
+            ("run:started", started),
+            cause=self.id,
+            fence=self.fence,
+            dedupe=Dedupe(f"run:{self.id}"),
+        )
+        return not appended.duplicate
 
     async def end_unstarted(self, failure: ParlourError | None = None) -> str:
         """The terminal event of a run that was stopped while it waited, or could not start: whoever
@@ -338,6 +348,7 @@ class Runs:
                     outcome = await self._perform(run)
                 finally:
                     queue.current = None
+                    self._node.metrics.runs.labels(run.handler, outcome).inc()
                     if not run.ended.done():
                         run.ended.set_result(outcome)
         finally:
@@ -347,7 +358,8 @@ class Runs:
                 if not run.ended.done():
                     run.ended.set_result("interrupted")
             held = self._held.pop(thread_id, None)
-            if held is not None:
+            if held is not None and not queue.waiting:
+                # A lease that is left while runs wait runs out, and another node begins them.
                 await self._give_back(held)
 
     async def _perform(self, run: Run) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from parlour.errors import LeaseLost, ParlourError, PositionLost
+from parlour.core.thread import ThreadState
 from parlour.ports import Lease
+from parlour.server.connections import Caller
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -105,11 +107,14 @@ class Sweeper:
         return ended
 
     async def interrupt_thread(self, thread_id: str, fence: int | None) -> int:
-        """End every unfinished run of one conversation."""
+        """End every run of one conversation that began and has no owner any more; what only waited is
+        queued again, here."""
         node = self._node
         stream = f"thread:{thread_id}"
         state = await node.state_of(stream)
         for run_id, run in list(state.runs.items()):
+            if run.get("queued") and await self._queue_again(thread_id, run, state):
+                continue
             log.warning("run interrupted", thread=thread_id, run=run_id, handler=run.get("handler"))
             await node.streams.append(
                 stream,
@@ -119,6 +124,28 @@ class Sweeper:
                 fence=fence,
             )
         return len(state.runs)
+
+    async def _queue_again(
+        self, thread_id: str, run: Mapping[str, Any], state: ThreadState
+    ) -> bool:
+        """Start a person's message's run that its node did not come to. False where that cannot be: then
+        the run ends as interrupted."""
+        node = self._node
+        message = state.messages.get(run.get("message_id", ""))
+        user = await node.user(((message or {}).get("author") or {}).get("id", ""))
+        if message is None or user is None or node.runs.draining:
+            return False
+        caller = Caller(user, run.get("session_id"))
+        chat = await node.chats.open(caller, thread_id)
+        log.warning("run queued again", thread=thread_id, run=run["run_id"])
+        node.runs.start(
+            chat,
+            run["handler"],
+            lambda started: node.app.message(started, message),
+            cause=message.get("command_id"),
+            run_id=run["run_id"],
+        )
+        return True
 
     # -- sessions --------------------------------------------------------------------------------
 

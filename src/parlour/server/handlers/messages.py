@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -40,6 +41,9 @@ async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, An
     if ask is not None:
         message["data"] = {**message.get("data", {}), "answers": ask["ask_id"]}
     events: list[NewData] = [("message", message)]
+    run_id = node.new_id() if ask is None and node.app.handles("on_message") else None
+    if run_id is not None:
+        events.append(("run:queued", _queued(run_id, message, chat.session_id)))
     if state.title is None:
         events.append(("chat:title", {"title": title_of(payload.content), "auto": True}))
     appended = await append_once(node, caller, stream, payload.command_id, message, *events)
@@ -54,10 +58,25 @@ async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, An
         return {**answer, "answers": asked}
     if not appended.duplicate and node.app.handles("on_message"):
         run = node.runs.start(
-            chat, "on_message", lambda run: node.app.message(run, stored), cause=payload.command_id
+            chat,
+            "on_message",
+            lambda run: node.app.message(run, stored),
+            cause=payload.command_id,
+            run_id=run_id,
         )
         answer["run_id"] = run.id
     return answer
+
+
+def _queued(run_id: str, message: Mapping[str, Any], session_id: str) -> dict[str, Any]:
+    """The run that a message waits for, stored with it: it is begun even if this node dies first."""
+    return {
+        "run_id": run_id,
+        "handler": "on_message",
+        "message_id": message["id"],
+        "session_id": session_id,
+        "by": message["author"],
+    }
 
 
 async def _answers(node: Node, caller: Caller, ask_id: str, payload: MessageSend) -> bool:
