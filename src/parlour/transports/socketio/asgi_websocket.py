@@ -136,8 +136,9 @@ class AsgiWebSocket:
 async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one WebSocket request."""
     handshake = read_scope(scope)
+    query = handshake.query
     await receive()  # websocket.connect
-    refused = check_websocket(server, handshake.query, handshake.headers)
+    refused = check_websocket(server, query, handshake.headers)
     if refused is not None:
         server.counters.refused += 1
         # ASGI turns this into a 403. There is an extension for other answers, but uvicorn logs its

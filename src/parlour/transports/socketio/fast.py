@@ -271,7 +271,7 @@ class FastWebSocket(asyncio.Protocol):
             self._hand_over(setup, data)
             return
         handshake = setup.handshake(request, self._transport)
-        query = dict(handshake.query)
+        query = Query(request.query).read()
         refused = request.check() or check_websocket(server, query, request.headers)
         if refused is not None:
             server.counters.refused += 1

@@ -24,6 +24,13 @@ class LazyMapping(Mapping[str, str]):
     def _pairs(self) -> Iterable[tuple[str, str]]:
         raise NotImplementedError
 
+    def read(self) -> dict[str, str]:
+        """All of it at once, for who needs more than one value."""
+        found: dict[str, str] = {}
+        for name, value in self._pairs():
+            found.setdefault(name, value)
+        return found
+
     def __getitem__(self, key: str) -> str:
         for name, value in self._pairs():
             if name == key:
@@ -31,10 +38,10 @@ class LazyMapping(Mapping[str, str]):
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict(self._pairs()))
+        return iter(self.read())
 
     def __len__(self) -> int:
-        return len(dict(self._pairs()))
+        return len(self.read())
 
     def __repr__(self) -> str:
         # Headers and cookies hold credentials; a log line must not.

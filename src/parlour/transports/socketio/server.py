@@ -67,7 +67,8 @@ class EngineServer:
         self.abort_all("server shutting down")
         self.wheel.stop()
         assert self._tasks is not None
-        await self._tasks.__aexit__(kind, error, trace)
+        # Not told of the body's error: the group would wrap it, and callers look for its class.
+        await self._tasks.__aexit__(None, None, None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, for the scopes `http` and `websocket`. The path is not looked at: whoever routes
