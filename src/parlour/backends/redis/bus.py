@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from parlour.backends.redis.connection import Redis
-from parlour.backends.redis.pubsub import Listener, Subscriptions
+from parlour.backends.redis.pubsub import Listener, Subscriber
 from parlour.ports import BusSink
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,13 @@ class _Topic:
 class RedisBus:
     """`ports.Bus` over Redis. Its connections belong to whoever made them."""
 
-    def __init__(self, redis: Redis, subscriptions: Subscriptions) -> None:
+    def __init__(self, redis: Redis, subscriptions: Subscriber) -> None:
         self._redis = redis
         self._subscriptions = subscriptions
         self._topics: dict[str, _Topic] = {}
 
     async def publish(self, topic: str, payload: bytes) -> None:
-        await self._redis.call("PUBLISH", self._channel(topic), payload)
+        await self._redis.publish(self._channel(topic), payload)
 
     async def subscribe(self, topic: str, sink: BusSink) -> Callable[[], None]:
         held = self._topics.get(topic)
@@ -71,4 +71,4 @@ class RedisBus:
             self._subscriptions.unsubscribe(held.listener)
 
     def _channel(self, topic: str) -> str:
-        return f"{self._redis.prefix}:bus:{topic}"
+        return self._redis.keys.own(f"bus:{topic}")

@@ -93,4 +93,4 @@ class RedisLeases:
         return f"{self._redis.prefix}:leases:{_kind(name)}"
 
     def _keys(self, name: str) -> list[str]:
-        return [f"{self._redis.prefix}:lease:{{{name}}}"]
+        return [self._redis.keys.own(f"lease:{name}")]

@@ -17,14 +17,14 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from parlour.backends.epochs import first_epoch, next_epoch
 from parlour.backends.records import decode_record, encode_record
 from parlour.backends.redis.channel import Channel
 from parlour.backends.redis.connection import Redis
-from parlour.backends.redis.pubsub import Listener, Subscriptions
+from parlour.backends.redis.pubsub import Listener, Subscriber
 from parlour.backends.redis.records import pack, unpack
 from parlour.backends.redis.scripts import script
 from parlour.backends.sinks import HeldAttachment
@@ -63,7 +63,7 @@ class RedisLog:
     def __init__(
         self,
         redis: Redis,
-        subscriptions: Subscriptions,
+        subscriptions: Subscriber,
         *,
         origin: Origin | None = None,
         limits: WindowLimits | None = None,
@@ -95,6 +95,7 @@ class RedisLog:
         records = [pack(encode_record(event, limits.event_bytes)) for event in events]
         values = (
             stream,
+            self._redis.publish_verb,
             self._channel_name(stream),
             int(self._origin is not None),
             "" if expected is None else expected,
@@ -162,8 +163,14 @@ class RedisLog:
         return page.position.offset, page.head.offset
 
     async def dirty(self, limit: int) -> Sequence[str]:
-        names = await self._redis.call("ZRANGE", self._shared("dirty"), 0, limit - 1)
-        return [name.decode() for name in names]
+        found: list[tuple[float, str]] = []
+        for part in self._redis.keys.parts("dirty"):
+            reply = await self._redis.call("ZRANGE", part, 0, limit - 1, "WITHSCORES")
+            found += [
+                (float(since), name.decode())
+                for name, since in zip(reply[::2], reply[1::2], strict=True)
+            ]
+        return [name for _, name in sorted(found, key=lambda one: one[0])[:limit]]
 
     async def unsynced(self, stream: str, limit: int) -> Sequence[Entry]:
         reply = await self._redis.run(script("unsynced"), self._keys(stream), (limit,))
@@ -187,9 +194,11 @@ class RedisLog:
     async def idle(self, limit: int) -> Sequence[str]:
         if self._origin is None:
             return ()
-        names = await self._redis.run(
-            script("idle"), [self._shared("active")], (self._limits.expiry_ms, limit)
-        )
+        names: list[bytes] = []
+        for part in self._redis.keys.parts("active"):
+            if len(names) < limit:
+                values = (self._limits.expiry_ms, limit - len(names))
+                names += await self._redis.run(script("idle"), [part], values)
         return [name.decode() for name in names]
 
     async def evict(self, stream: str, seal: Callable[[Position], Awaitable[bool]]) -> bool:
@@ -212,18 +221,16 @@ class RedisLog:
         return bool(gone)
 
     async def touch(self, stream: str) -> None:
-        await self._redis.run(script("touch"), [self._shared("active")], (stream,))
+        active = self._redis.keys.index("active", stream)
+        await self._redis.run(script("touch"), [active], (stream,))
 
     # -- keys ------------------------------------------------------------------------------------
 
-    def _shared(self, name: str) -> str:
-        return f"{self._redis.prefix}:{name}"
-
     def _keys(self, stream: str) -> tuple[str, ...]:
-        return _keys_of(self._redis.prefix, stream)
+        return self._redis.keys.stream(stream)
 
     def _channel_name(self, stream: str) -> str:
-        return f"{self._redis.prefix}:{{{stream}}}:news"
+        return f"{self._redis.keys.own(stream)}:news"
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -254,7 +261,7 @@ class RedisLog:
     async def _open_alone(self, stream: str, reply: Any) -> None:
         """Ask the origin how the stream goes on. Other nodes wait meanwhile: each one that asks
         renews the epoch, which is right in any order but sends every reader for a snapshot."""
-        lock, token = f"{self._redis.prefix}:{{{stream}}}:opening", secrets.token_hex(8)
+        lock, token = f"{self._redis.keys.own(stream)}:opening", secrets.token_hex(8)
         try:
             if not await self._redis.call("SET", lock, token, "NX", "PX", OPEN_GRACE_MS):
                 await asyncio.sleep(WAIT_S)
@@ -281,6 +288,7 @@ class RedisLog:
         ]
         values = (
             stream,
+            self._redis.publish_verb,
             self._channel_name(stream),
             opening.position.epoch,
             opening.position.offset,
@@ -355,16 +363,6 @@ class RedisLog:
     def _check_open(self) -> None:
         if self._closed:
             raise ShuttingDown("the log is closed")
-
-
-@lru_cache(maxsize=8192)
-def _keys_of(prefix: str, stream: str) -> tuple[str, ...]:
-    """The keys of `lua/stream.lua`: the stream's own, then those that all streams share."""
-    own = f"{prefix}:{{{stream}}}"
-    return (
-        *(f"{own}:{part}" for part in ("window", "meta", "receipts", "queue", "counted")),
-        *(f"{prefix}:{name}" for name in ("dirty", "active", "totals")),
-    )
 
 
 # -- answers of the scripts ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import hiredis
 
@@ -38,10 +38,30 @@ class Listener:
     )
 
 
-class Subscriptions:
-    """All subscriptions of a process on one Redis."""
+class Subscriber(Protocol):
+    """Whoever subscribes: one connection, or one for each partition of a Cluster."""
 
-    def __init__(self, resolve: Resolve, time_limit: float) -> None:
+    async def subscribe(self, listener: Listener) -> None:
+        """Hear a channel (one listener each); confirmed by the server before this returns.
+
+        Raises `Unavailable` when that takes longer than the time limit: then nothing is
+        subscribed."""
+        ...
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Stop hearing; idempotent, and at once on this side."""
+        ...
+
+    async def close(self) -> None:
+        """Idempotent."""
+        ...
+
+
+class Subscriptions:
+    """Subscriptions over one connection; `sharded` ones belong to the slot of their channel."""
+
+    def __init__(self, resolve: Resolve, time_limit: float, *, sharded: bool = False) -> None:
+        self._letter = "s" if sharded else ""
         self._resolve = resolve
         self._time_limit = time_limit
         self._listeners: dict[str, Listener] = {}
@@ -78,7 +98,7 @@ class Subscriptions:
             return
         del self._listeners[listener.channel]
         if self._wire is not None and not self._wire.closed:
-            self._wire.write(("UNSUBSCRIBE", listener.channel))
+            self._wire.write((f"{self._letter}unsubscribe", listener.channel))
 
     async def close(self) -> None:
         self._closed = True
@@ -144,7 +164,7 @@ class Subscriptions:
 
     def _ask(self, channel: str) -> None:
         if self._wire is not None:
-            self._wire.write(("SUBSCRIBE", channel))
+            self._wire.write((f"{self._letter}subscribe", channel))
             self._asked[channel] += 1
 
     # -- what arrives ----------------------------------------------------------------------------
@@ -154,10 +174,12 @@ class Subscriptions:
         if isinstance(answer, hiredis.ReplyError):
             log.error("Redis refused a subscription: %s", answer)
             self._broken.set()
-        elif answer[0] == b"message":
+        elif answer[0] in (b"message", b"smessage"):
             self._deliver(answer[1].decode(), answer[2])
-        elif answer[0] == b"subscribe":
+        elif answer[0] in (b"subscribe", b"ssubscribe"):
             self._confirm(answer[1].decode())
+        elif answer[0] == b"sunsubscribe" and answer[1].decode() in self._listeners:
+            self._broken.set()  # the slot moved to another server
 
     def _deliver(self, channel: str, payload: bytes) -> None:
         listener = self._listeners.get(channel)

@@ -33,7 +33,7 @@ class RedisSessionStore:
         every = _flat({name: getattr(record, name) for name in (*_TEXTS, *_NUMBERS)})
         reply = await self._redis.run(
             script("session_bind"),
-            [self._session(record.id), self._index()],
+            [self._session(record.id), self._index(record.id)],
             (record.id, record.user_id, record.last_seen, len(fresh), *fresh, *every),
         )
         if not reply:
@@ -47,7 +47,7 @@ class RedisSessionStore:
         return _record(reply) if reply else None
 
     async def touch(self, session_id: str, at: int) -> None:
-        keys = [self._session(session_id), self._index()]
+        keys = [self._session(session_id), self._index(session_id)]
         await self._redis.run(script("session_touch"), keys, (session_id, at))
 
     async def values(self, session_id: str, thread_id: str) -> dict[str, bytes]:
@@ -80,24 +80,31 @@ class RedisSessionStore:
             raise NotFound("there is no such session")
 
     async def expired(self, before: int, limit: int) -> Sequence[SessionRecord]:
-        names = await self._redis.call(
-            "ZRANGEBYSCORE", self._index(), "-inf", f"({before}", "LIMIT", 0, limit
-        )
+        names: list[bytes] = []
+        for part in self._redis.keys.parts("sessions"):
+            if len(names) < limit:
+                left = limit - len(names)
+                names += await self._redis.call(
+                    "ZRANGEBYSCORE", part, "-inf", f"({before}", "LIMIT", 0, left
+                )
         found = [await self.load(name.decode()) for name in names]
         return [one for one in found if one is not None]
 
     async def delete(self, session_id: str) -> bool:
-        keys = [self._session(session_id), self._values(session_id), self._index()]
+        keys = self._keys(session_id)
         return bool(await self._redis.run(script("session_delete"), keys, (session_id,)))
 
+    def _keys(self, session_id: str) -> list[str]:
+        return [self._session(session_id), self._values(session_id), self._index(session_id)]
+
     def _session(self, session_id: str) -> str:
-        return f"{self._redis.prefix}:session:{{{session_id}}}"
+        return self._redis.keys.own(f"session:{session_id}")
 
     def _values(self, session_id: str) -> str:
-        return f"{self._redis.prefix}:session:{{{session_id}}}:values"
+        return f"{self._session(session_id)}:values"
 
-    def _index(self) -> str:
-        return f"{self._redis.prefix}:sessions"
+    def _index(self, session_id: str) -> str:
+        return self._redis.keys.index("sessions", f"session:{session_id}")
 
 
 def _field(thread_id: str, key: str) -> bytes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from parlour.backends.redis.bus import RedisBus
-from parlour.backends.redis.connection import Redis, connect_redis
+from parlour.backends.redis.connect import connect_redis
+from parlour.backends.redis.connection import Redis
 from parlour.backends.redis.leases import RedisLeases
 from parlour.backends.redis.log import RedisLog
 from parlour.backends.redis.pool import RedisPool
-from parlour.backends.redis.pubsub import Subscriptions
 from parlour.backends.redis.sessions import RedisSessionStore
 from parlour.backends.redis.usage import RedisUsage
 from parlour.backends.window import WindowLimits
@@ -17,11 +17,12 @@ from parlour.ports import Origin
 
 
 class RedisStore:
-    """The stores on one Redis: `bus`, `leases`, `sessions`, `pool`, `usage`, and `log(…)`. Made by `open_redis`."""
+    """The stores on one Redis: `bus`, `leases`, `sessions`, `pool`, `usage`, and `log(…)`. Made by
+    `open_redis`."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self.subscriptions = Subscriptions(redis.resolve, redis.time_limit)
+        self.subscriptions = redis.subscriptions()
         self.bus = RedisBus(redis, self.subscriptions)
         self.leases = RedisLeases(redis)
         self.sessions = RedisSessionStore(redis)
@@ -45,11 +46,14 @@ async def open_redis(
     prefix: str = "parlour",
     time_limit: float = 5.0,
     sentinels: Sequence[tuple[str, int]] = (),
+    cluster: bool = False,
 ) -> RedisStore:
     """Connect to Redis and give its stores; see `connect_redis` for the arguments.
 
     Raises `SettingsError` for a URL it cannot use and `Unavailable` when Redis does not answer."""
-    redis = connect_redis(url, prefix=prefix, time_limit=time_limit, sentinels=sentinels)
+    redis = connect_redis(
+        url, prefix=prefix, time_limit=time_limit, sentinels=sentinels, cluster=cluster
+    )
     try:
         await redis.call("PING")
     except BaseException:

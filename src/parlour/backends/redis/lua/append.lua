@@ -1,9 +1,9 @@
 -- uses stream.lua
--- ARGV: run, stream, channel, behind, expected, fence, keyed, key, receipt,
+-- ARGV: run, stream, verb, channel, behind, expected, fence, keyed, key, receipt,
 --       messages, events, bytes, unsynced events, unsynced bytes, counted flags, records...
 -- Gives {'ok', epoch, first, last} | {'known', receipt} | {'absent'} | {'changed', epoch, head}
 --       | {'leaving', until} | {'fenced'} | {'expected', head} | {'full'}
-local run, stream, channel, behind = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local run, stream, verb, channel, behind = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local s = load()
 if not s then
   return {'absent'}
@@ -17,28 +17,28 @@ if s.leaving and tonumber(s.leaving) > now then
 elseif s.leaving then
   return {'absent'}
 end
-if ARGV[7] == '1' then
-  local known = redis.call('HGET', receipts, ARGV[8])
+if ARGV[8] == '1' then
+  local known = redis.call('HGET', receipts, ARGV[9])
   if known and receipt_time(known) > now - RECEIPT_MS then
     return {'known', known}
   end
 end
-local fence = tonumber(ARGV[6])
+local fence = tonumber(ARGV[7])
 if fence and fence < s.fence then
   return {'fenced'}
 end
-if ARGV[5] ~= '' and tonumber(ARGV[5]) ~= s.head then
+if ARGV[6] ~= '' and tonumber(ARGV[6]) ~= s.head then
   return {'expected', whole(s.head)}
 end
 
-local count, size = #ARGV - 15, 0
+local count, size = #ARGV - 16, 0
 for n = 1, count do
-  size = size + #ARGV[15 + n]
+  size = size + #ARGV[16 + n]
 end
 if behind then
   local held = redis.call('HMGET', totals, 'events', 'bytes')
-  if (tonumber(held[1]) or 0) + count > tonumber(ARGV[13])
-    or (tonumber(held[2]) or 0) + size > tonumber(ARGV[14]) then
+  if (tonumber(held[1]) or 0) + count > tonumber(ARGV[14])
+    or (tonumber(held[2]) or 0) + size > tonumber(ARGV[15]) then
     return {'full'}
   end
   redis.call('HINCRBY', totals, 'events', count)
@@ -49,16 +49,16 @@ end
 local since = s.head
 local news = {s.epoch, ' ', whole(since), '\n'}
 for n = 1, count do
-  local record = ARGV[15 + n]
+  local record = ARGV[16 + n]
   s.head = s.head + 1
   if n < count then
     redis.call('XADD', window, id(s.head), 'd', record)
-  elseif ARGV[7] == '1' then
-    redis.call('XADD', window, id(s.head), 'd', record, 'e', ARGV[6], 'k', ARGV[8])
+  elseif ARGV[8] == '1' then
+    redis.call('XADD', window, id(s.head), 'd', record, 'e', ARGV[7], 'k', ARGV[9])
   else
-    redis.call('XADD', window, id(s.head), 'd', record, 'e', ARGV[6])
+    redis.call('XADD', window, id(s.head), 'd', record, 'e', ARGV[7])
   end
-  if string.sub(ARGV[15], n, n) == '1' then
+  if string.sub(ARGV[16], n, n) == '1' then
     redis.call('RPUSH', counted, whole(s.head))
   end
   news[#news + 1] = struct.pack('>I4', #record)
@@ -69,13 +69,13 @@ s.fence = math.max(s.fence, fence or 0)
 if not behind then
   s.synced = s.head
 end
-if ARGV[7] == '1' then
+if ARGV[8] == '1' then
   local numbers = s.epoch .. ' ' .. whole(since + 1) .. ' ' .. whole(s.head) .. ' ' .. whole(now)
   forget(now)
-  note(ARGV[8], numbers .. ' ' .. ARGV[9])
+  note(ARGV[9], numbers .. ' ' .. ARGV[10])
 end
-shrink(s, tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]))
+shrink(s, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]))
 save(s)
 redis.call('ZADD', active, now, stream)
-redis.call('PUBLISH', channel, table.concat(news))
+redis.call(verb, channel, table.concat(news))
 return {'ok', s.epoch, whole(since + 1), whole(s.head)}

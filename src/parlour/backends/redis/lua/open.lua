@@ -1,9 +1,9 @@
 -- uses stream.lua
--- ARGV: run, stream, channel, epoch, offset, fence, (key, "epoch first last", receipt)...
+-- ARGV: run, stream, verb, channel, epoch, offset, fence, (key, "epoch first last", receipt)...
 -- Makes the stream held as the archive says it goes on, or renews what is held. Where two nodes come at
 -- once, the newer epoch (its counter is higher) wins in whatever order they arrive.
-local run, stream, channel = ARGV[1], ARGV[2], ARGV[3]
-local epoch, offset, fence = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local run, stream, verb, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local epoch, offset, fence = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local function order(name)
   return tonumber(string.match(name, '^(%d+)%-') or '0')
@@ -31,7 +31,7 @@ s.epoch, s.run, s.fence = epoch, run, math.max(s.fence, fence)
 save(s)
 redis.call('HDEL', meta, 'leaving')
 local now = now_ms()
-for n = 7, #ARGV, 3 do
+for n = 8, #ARGV, 3 do
   if redis.call('HEXISTS', receipts, ARGV[n]) == 0 then
     note(ARGV[n], ARGV[n + 1] .. ' ' .. whole(now) .. ' ' .. ARGV[n + 2])
   end
@@ -41,6 +41,6 @@ if s.synced >= s.head then
 end
 redis.call('ZADD', active, now, stream)
 if renewed then
-  redis.call('PUBLISH', channel, epoch .. ' ' .. whole(s.head) .. '\n')
+  redis.call(verb, channel, epoch .. ' ' .. whole(s.head) .. '\n')
 end
 return 'opened'
