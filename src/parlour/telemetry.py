@@ -157,10 +157,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry()
         self.commands = self._counter(
-            "commands", "Commands by event and outcome (ok or the error's code)", "event", "outcome"
-        )
-        self.commands_refused = self._counter(
-            "commands_refused", "Commands that were answered with an error, by code", "code"
+            "commands",
+            "Commands of sockets by event and outcome (ok or the error's code)",
+            "event",
+            "outcome",
         )
         self.command_seconds = self._histogram("command_seconds", "Time to the answer", "event")
         self.connections_opened = self._counter(
@@ -173,8 +173,6 @@ class Metrics:
             "connections_closed", "Closed connections by reason", "reason"
         )
         self.runs = self._counter("runs", "Ended runs by handler and outcome", "handler", "outcome")
-        self.runs_active = self._gauge("runs_active", "Runs that have not ended")
-        self.recoveries = self._counter("recoveries", "Subscriptions by status", "status")
         self.sign_ins = self._counter("sign_ins", "Sign-ins by outcome", "outcome")
         self.http_requests = self._counter(
             "http_requests", "HTTP requests by route and status", "method", "route", "status"
@@ -185,10 +183,6 @@ class Metrics:
         self.unexpected_errors = self._counter(
             "unexpected_errors", "Exceptions that a loop, connection or router survived", "where"
         )
-
-    def command_refused(self, code: str) -> None:
-        """A command was answered with an error."""
-        self.commands_refused.labels(code).inc()
 
     def observe(self, name: str, description: str, read: Callable[[], float]) -> None:
         """A gauge that is read when somebody asks: `observe("links", …, lambda: len(links))`."""

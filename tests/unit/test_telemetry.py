@@ -44,9 +44,9 @@ def test_values_are_masked_by_their_name_at_every_depth() -> None:
 def test_two_nodes_in_one_process_have_their_own_numbers() -> None:
     one, other = Metrics(), Metrics()
 
-    one.command_refused("forbidden")
+    one.commands.labels("message:send", "forbidden").inc()
     one.observe("links", "Open links", lambda: 3)
 
-    assert b'parlour_commands_refused_total{code="forbidden"} 1.0' in one.render()
+    assert b'parlour_commands_total{event="message:send",outcome="forbidden"} 1.0' in one.render()
     assert b"parlour_links 3.0" in one.render()
-    assert b'code="forbidden"' not in other.render()
+    assert b"forbidden" not in other.render()

@@ -140,6 +140,7 @@ class Router:
     ) -> None:
         route = self._routes[event]
         assert route.handle is not None
+        metrics, began = self._node.metrics, self._node.clock.monotonic()
         try:
             body = self._parse(route, payload)
             answer = await route.handle(self._node, self._node.caller_of(connection), body)
@@ -147,6 +148,8 @@ class Router:
             self._refuse(connection, event, ack, error)
         else:
             _confirm(ack, answer)
+            metrics.commands.labels(event, "ok").inc()
+        metrics.command_seconds.labels(event).observe(self._node.clock.monotonic() - began)
 
     def _limit(self, connection: Connection) -> None:
         now = self._node.clock.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import structlog
 from fastapi import Depends, Request
 
 from parlour.core.access import CLIENT_ID
@@ -30,7 +31,14 @@ async def caller_of(request: Request) -> Caller:
     session_id = request.headers.get(SESSION_HEADER)
     if session_id is not None and not CLIENT_ID.match(session_id):
         raise InvalidPayload("A session id has 8 to 64 of A-Z a-z 0-9 _ -.", field=SESSION_HEADER)
+    structlog.contextvars.bind_contextvars(
+        **_known(session=session_id, thread=request.path_params.get("thread_id"))
+    )
     return node.caller(identity.user, session_id=session_id, environ=_environ(request))
+
+
+def _known(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _environ(request: Request) -> dict[str, Any]:
