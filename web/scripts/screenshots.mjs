@@ -26,13 +26,16 @@ const DEVICES = {
   phone: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
 };
 const THEMES = ['light', 'dark'];
+/** One for each device and theme. */
+const PEOPLE = ['Ada', 'Grace', 'Barbara', 'Frances'];
 /** Long enough for fonts, colours and the fade of a dialog. */
 const SETTLE_MS = 450;
 
 class Visit {
-  constructor(page, device) {
+  constructor(page, device, person) {
     this.page = page;
     this.device = device;
+    this.person = person;
   }
 
   id(name) {
@@ -43,12 +46,27 @@ class Visit {
     await this.page.goto(options.url + path);
   }
 
-  async signIn() {
-    await this.open('/sign-in');
-    await this.id('sign-in-login').fill(options.login);
+  /** As a person who is new here, so that the list shows nothing but this visit; where there is no sign-up,
+   * or the name is taken, as the given user. */
+  async enter() {
+    const signUp = await this.fill('/sign-up', this.person);
+    const entered = this.id('welcome').or(this.id('sign-in-problem'));
+    if (signUp) await entered.waitFor();
+    if (!signUp || (await this.id('sign-in-problem').isVisible())) {
+      await this.fill('/sign-in', options.login);
+      await this.id('welcome').waitFor();
+    }
+  }
+
+  /** Send the form of a page; false where the page has no such form. */
+  async fill(path, name) {
+    await this.open(path);
+    await this.id('sign-in-login').waitFor();
+    if (path === '/sign-up' && !(await this.id('sign-up-email').isVisible())) return false;
+    await this.id('sign-in-login').fill(name);
     await this.id('sign-in-password').fill(options.password);
     await this.id('sign-in-submit').click();
-    await this.id('welcome').waitFor();
+    return true;
   }
 
   async newChat() {
@@ -137,7 +155,7 @@ const SCENES = [
       await visit.id('sign-up-email').waitFor();
     },
   },
-  { name: 'welcome', title: 'A new conversation', go: (visit) => visit.signIn() },
+  { name: 'welcome', title: 'A new conversation', go: (visit) => visit.enter() },
   {
     name: 'answer',
     title: 'An answer with headings, lists and links',
@@ -156,7 +174,7 @@ const SCENES = [
     title: 'Steps, opened',
     go: async (visit) => {
       await visit.newChat();
-      await visit.converse('steps');
+      await visit.converse('Show me the steps');
       await visit.id('step').first().click();
       await visit.toEnd();
     },
@@ -164,7 +182,7 @@ const SCENES = [
   {
     name: 'question',
     title: 'A question for a text',
-    go: (visit) => visit.ask('ask'),
+    go: (visit) => visit.ask('Ask me something'),
     after: (visit) => visit.leaveAsk(),
   },
   {
@@ -234,8 +252,8 @@ const SCENES = [
     title: 'Searching the conversations',
     go: async (visit) => {
       await visit.sidebar();
-      await visit.id('search').fill('co');
-      await visit.id('thread-item').first().waitFor();
+      await visit.id('search').fill('steps');
+      await visit.id('thread-item').filter({ hasText: 'error' }).waitFor({ state: 'detached' });
     },
     after: async (visit) => {
       await visit.id('search').fill('');
@@ -298,7 +316,7 @@ async function visitAll(browser, device, theme, progress) {
     locale: 'en-GB',
   });
   context.setDefaultTimeout(30_000);
-  const visit = new Visit(await context.newPage(), device);
+  const visit = new Visit(await context.newPage(), device, PEOPLE.shift());
   for (const scene of scenes) {
     progress(scene.name);
     await scene.go(visit);
