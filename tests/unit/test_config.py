@@ -143,8 +143,8 @@ KNOWN_VALUES: dict[str, tuple[str, Any]] = {
     "WEBSOCKET_REDIS_URL": ("redis://a", "redis://a"),
     "REDIS_URL": ("redis://b", "redis://b"),
     "REDIS_KEY_PREFIX": ("mine", "mine"),
-    "WEBSOCKET_REDIS_CLUSTER": ("false", False),
-    "REDIS_CLUSTER": ("false", False),
+    "WEBSOCKET_REDIS_CLUSTER": ("true", True),
+    "REDIS_CLUSTER": ("true", True),
     "WEBSOCKET_SENTINEL_HOSTS": ("s1", ("s1",)),
     "REDIS_SENTINEL_HOSTS": ("s2", ("s2",)),
     "WEBSOCKET_SENTINEL_PORT": ("1111", 1111),
@@ -255,7 +255,11 @@ def test_secrets_do_not_show_in_the_settings_text(tmp_path: Path) -> None:
     [
         ({"PARLOUR_WORKERS": "2"}, "set redis_url, or workers = 1"),
         ({"PARLOUR_WORKERS": "2", "REDIS_URL": "redis://h"}, "set database_url to postgresql://"),
-        ({"REDIS_URL": "redis://h", "REDIS_CLUSTER": "true"}, "cannot be used yet"),
+        ({"REDIS_CLUSTER": "true"}, "redis_cluster needs redis_url"),
+        (
+            {"REDIS_URL": "redis://h", "REDIS_CLUSTER": "1", "REDIS_SENTINEL_HOSTS": "s"},
+            "remove one",
+        ),
         ({"REDIS_SENTINEL_HOSTS": "one"}, "redis_sentinel_hosts needs redis_url"),
         ({"WEBSOCKET_MANAGER": "redis"}, "set WEBSOCKET_REDIS_URL"),
         ({"WEBSOCKET_MANAGER": "kafka"}, "the only value is redis"),

@@ -123,11 +123,7 @@ class Settings(BaseSettings):
         "What every key in Redis begins with.",
         pattern=_KEY_PREFIX,
     )
-    redis_cluster: bool = _setting(
-        "Storage",
-        False,
-        "The URL names one node of a Redis Cluster; not possible yet, so only `false`.",
-    )
+    redis_cluster: bool = _setting("Storage", False, "The URL names one node of a Redis Cluster.")
     redis_sentinel_hosts: Names = _setting(
         "Storage", (), "Sentinels, as `host` or `host:port`, separated by commas."
     )
@@ -515,13 +511,13 @@ def contradictions(settings: Settings) -> list[str]:
             f"workers = {settings.workers} needs PostgreSQL, since one process owns a SQLite data "
             "folder: set database_url to postgresql://…, or workers = 1."
         )
-    if settings.redis_cluster:
-        problems.append(
-            "redis_cluster: a Redis Cluster cannot be used yet: "
-            "name a single Redis or its Sentinels, and remove redis_cluster (REDIS_CLUSTER)."
-        )
-    if settings.redis_sentinel_hosts and settings.redis_url is None:
-        problems.append("redis_sentinel_hosts needs redis_url: set it, or remove the hosts.")
+    if settings.redis_cluster and settings.redis_sentinel_hosts:
+        problems.append("redis_cluster and redis_sentinel_hosts exclude each other: remove one.")
+    problems += [
+        f"{name} needs redis_url: set it, or remove {name}."
+        for name in ("redis_cluster", "redis_sentinel_hosts")
+        if getattr(settings, name) and settings.redis_url is None
+    ]
     if settings.tls_key and not settings.tls_certificate:
         problems.append("tls_key needs tls_certificate: set it, or remove tls_key.")
     problems += [

@@ -538,6 +538,7 @@ async def _open_shared(
         prefix=settings.redis_key_prefix,
         time_limit=settings.redis_timeout_seconds,
         sentinels=settings.sentinels,
+        cluster=settings.redis_cluster,
     )
     stack.push_async_callback(redis.close)
     hot = redis.log(
