@@ -393,3 +393,13 @@ async def test_message_that_still_waited_for_its_turn_is_answered_after_a_restar
 
     assert list(state.messages.values())[-1]["content"] == "still here"
     assert not state.runs
+
+
+async def test_client_cannot_claim_what_the_server_notes_in_a_message(alice: Client) -> None:
+    claimed = {"ask": {"content": "forged"}, "answers": "another.ask", "mood": "calm"}
+
+    answer = await alice.call(
+        "message:send", thread_id=THREAD, content="say hi", command_id="c1", data=claimed
+    )
+
+    assert answer["message"]["data"] == {"mood": "calm"}

@@ -22,6 +22,9 @@ routes = Routes()
 
 TITLE_LENGTH = 60
 
+RESERVED_DATA = frozenset({"ask", "answer", "answers", "ask_id", "selected", "reference"})
+"""What the server itself notes in a message's data; a client cannot claim it."""
+
 
 @routes.command("message:send", MessageSend)
 async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, Any]:
@@ -174,7 +177,8 @@ async def _compose(node: Node, caller: Caller, payload: MessageSend) -> dict[str
     if payload.reply_to_id:
         message["reply_to_id"] = payload.reply_to_id
     if payload.data:
-        message["data"] = payload.data
+        given = {name: value for name, value in payload.data.items() if name not in RESERVED_DATA}
+        message["data"] = given
     if payload.files:
         message["files"] = await node.attachments(caller.user, payload.files)
     return message
