@@ -21,6 +21,7 @@ from parlour.chat.message import Message
 from parlour.chat.profiles import ChatProfile, Starter
 from parlour.chat.registry import Callback, Registry
 from parlour.chat.session import view_session
+from parlour.chat.stalls import StallWatch
 from parlour.chat.threads import HandlerThreads
 from parlour.chat.user import User
 from parlour.chat.user_session import note_changes
@@ -51,6 +52,7 @@ class ChatApp:
         self._actions: Mapping[str, Callback] = registry.actions
         self._node: Node | None = None
         self._threads: HandlerThreads | None = None
+        self._stalls: StallWatch | None = None
 
     @classmethod
     def empty(cls) -> ChatApp:
@@ -82,6 +84,8 @@ class ChatApp:
             )
         self._node = self._registry.node = node
         self._threads = HandlerThreads(HANDLER_THREADS)
+        self._stalls = StallWatch()
+        self._stalls.start()
         try:
             await self._call("on_app_startup")
         except BaseException:
@@ -95,6 +99,8 @@ class ChatApp:
             self._release()
 
     def _release(self) -> None:
+        if self._stalls is not None:
+            self._stalls.stop()
         if self._registry.node is self._node:
             self._registry.node = None
 
