@@ -93,9 +93,9 @@ async def test_a_kept_folder_is_a_restart(tmp_path: Path) -> None:
 
 
 async def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
     async with pilot("parlour.demo.app") as node:
         talk = await node.open()
+        monkeypatch.setattr(module, "PATIENCE", 0.05)
         with pytest.raises(TimeoutError):
             await talk.question()
 
