@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -13,10 +14,11 @@ from parlour.testing.servers import (
     ServerMissing,
     running_postgres,
     running_redis,
+    running_redis_cluster,
 )
 
 
-def _missing(error: ServerMissing) -> None:
+def missing(error: ServerMissing) -> NoReturn:
     """Without the program its tests do not run; where that must not be (CI), they fail."""
     if os.environ.get("CI"):
         pytest.fail(str(error))
@@ -29,7 +31,16 @@ def redis_server() -> Iterator[RedisServer]:
         with running_redis() as server:
             yield server
     except ServerMissing as error:
-        _missing(error)
+        missing(error)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[list[RedisServer]]:
+    try:
+        with running_redis_cluster() as servers:
+            yield servers
+    except ServerMissing as error:
+        missing(error)
 
 
 @pytest.fixture(scope="session")
@@ -38,4 +49,4 @@ def postgres_server() -> Iterator[PostgresServer]:
         with running_postgres() as server:
             yield server
     except ServerMissing as error:
-        _missing(error)
+        missing(error)

@@ -36,6 +36,7 @@ from parlour.testing.contracts.files import chunks
 from parlour.testing.contracts.making import fresh, note, notes, read_all, texts
 from parlour.testing.proxy import running_proxy
 from parlour.testing.servers import PostgresServer, ServerMissing, running_postgres
+from tests.conftest import missing
 
 TIME_LIMIT_S = 1.0
 
@@ -60,7 +61,7 @@ def postgres() -> Iterator[PostgresServer]:
         with running_postgres() as server:
             yield server
     except ServerMissing as error:
-        pytest.skip(str(error))
+        missing(error)
 
 
 @pytest.fixture

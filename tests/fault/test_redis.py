@@ -21,6 +21,7 @@ from parlour.testing.contracts.event_log import Ear
 from parlour.testing.contracts.hot_log import synchronise
 from parlour.testing.contracts.making import LIMIT_S, fresh, notes, read_all, texts, until
 from parlour.testing.servers import RedisServer, ServerMissing, running_redis, running_sentinel
+from tests.conftest import missing
 
 TIME_LIMIT_S = 0.5
 
@@ -32,7 +33,7 @@ def server() -> Iterator[RedisServer]:
         with running_redis("--appendonly", "yes", "--appendfsync", "always") as running:
             yield running
     except ServerMissing as error:
-        pytest.skip(str(error))
+        missing(error)
 
 
 @pytest.fixture

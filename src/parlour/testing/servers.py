@@ -174,6 +174,36 @@ def running_redis(*options: str) -> Iterator[RedisServer]:
 
 
 @contextlib.contextmanager
+def running_redis_cluster(shards: int = 3) -> Iterator[list[RedisServer]]:
+    """The masters of a Redis Cluster, each with its share of the slots."""
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for _ in range(shards):
+            options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+            options += ["--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"]
+            servers.append(stack.enter_context(running_redis(*options)))
+        _join_cluster(servers)
+        yield servers
+
+
+def _join_cluster(servers: list[RedisServer]) -> None:
+    command = [_program("redis-cli", "/usr/bin", "/usr/local/bin"), "--cluster", "create"]
+    command += [f"127.0.0.1:{server.port}" for server in servers]
+    made = subprocess.run(
+        [*command, "--cluster-yes"], capture_output=True, check=False, timeout=START_LIMIT_S
+    )
+    if made.returncode != 0:
+        raise ServerFailed(f"the cluster was not made:\n{made.stdout.decode()[-2000:]}")
+    deadline = time.monotonic() + START_LIMIT_S
+    for server in servers:
+        ask = [command[0], "-p", str(server.port), "cluster", "info"]
+        while b"cluster_state:ok" not in subprocess.check_output(ask, timeout=START_LIMIT_S):
+            if time.monotonic() > deadline:
+                raise ServerFailed("the cluster does not become ready")
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
 def running_sentinel(master: RedisServer, service: str = "parlour") -> Iterator[Server]:
     """One Sentinel (quorum 1) that watches `master` under the name `service` and reacts within a
     second."""

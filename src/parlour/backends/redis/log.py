@@ -163,14 +163,16 @@ class RedisLog:
         return page.position.offset, page.head.offset
 
     async def dirty(self, limit: int) -> Sequence[str]:
-        found: list[tuple[float, str]] = []
-        for part in self._redis.keys.parts("dirty"):
-            reply = await self._redis.call("ZRANGE", part, 0, limit - 1, "WITHSCORES")
-            found += [
-                (float(since), name.decode())
-                for name, since in zip(reply[::2], reply[1::2], strict=True)
-            ]
-        return [name for _, name in sorted(found, key=lambda one: one[0])[:limit]]
+        parts = self._redis.keys.parts("dirty")
+        replies = await asyncio.gather(
+            *(self._redis.call("ZRANGE", part, 0, limit - 1, "WITHSCORES") for part in parts)
+        )
+        since = {
+            name.decode(): float(score)
+            for reply in replies
+            for name, score in zip(reply[::2], reply[1::2], strict=True)
+        }
+        return sorted(since, key=since.__getitem__)[:limit]
 
     async def unsynced(self, stream: str, limit: int) -> Sequence[Entry]:
         reply = await self._redis.run(script("unsynced"), self._keys(stream), (limit,))
@@ -194,12 +196,14 @@ class RedisLog:
     async def idle(self, limit: int) -> Sequence[str]:
         if self._origin is None:
             return ()
-        names: list[bytes] = []
-        for part in self._redis.keys.parts("active"):
-            if len(names) < limit:
-                values = (self._limits.expiry_ms, limit - len(names))
-                names += await self._redis.run(script("idle"), [part], values)
-        return [name.decode() for name in names]
+        values = (self._limits.expiry_ms, limit)
+        replies = await asyncio.gather(
+            *(
+                self._redis.run(script("idle"), [part], values)
+                for part in self._redis.keys.parts("active")
+            )
+        )
+        return [name.decode() for reply in replies for name in reply][:limit]
 
     async def evict(self, stream: str, seal: Callable[[Position], Awaitable[bool]]) -> bool:
         if self._origin is None:

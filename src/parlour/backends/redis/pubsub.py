@@ -66,6 +66,7 @@ class Subscriptions:
         self._time_limit = time_limit
         self._listeners: dict[str, Listener] = {}
         self._asked: Counter[str] = Counter()
+        self._leaving: Counter[str] = Counter()
         self._wire: Wire | None = None
         self._broken = asyncio.Event()
         self._heard_at = 0.0
@@ -99,6 +100,7 @@ class Subscriptions:
         del self._listeners[listener.channel]
         if self._wire is not None and not self._wire.closed:
             self._wire.write((f"{self._letter}unsubscribe", listener.channel))
+            self._leaving[listener.channel] += 1
 
     async def close(self) -> None:
         self._closed = True
@@ -140,6 +142,7 @@ class Subscriptions:
         wire.pushed = self._take
         self._wire = wire
         self._asked.clear()
+        self._leaving.clear()
         for channel in tuple(self._listeners):
             self._ask(channel)
 
@@ -178,8 +181,17 @@ class Subscriptions:
             self._deliver(answer[1].decode(), answer[2])
         elif answer[0] in (b"subscribe", b"ssubscribe"):
             self._confirm(answer[1].decode())
-        elif answer[0] == b"sunsubscribe" and answer[1].decode() in self._listeners:
-            self._broken.set()  # the slot moved to another server
+        elif answer[0] in (b"unsubscribe", b"sunsubscribe"):
+            self._ended(answer[1].decode())
+
+    def _ended(self, channel: str) -> None:
+        """Ours, or the server's own: then the channel's slot has moved to another server."""
+        if not self._leaving[channel]:
+            self._broken.set()
+            return
+        self._leaving[channel] -= 1
+        if not self._leaving[channel]:
+            del self._leaving[channel]
 
     def _deliver(self, channel: str, payload: bytes) -> None:
         listener = self._listeners.get(channel)

@@ -16,6 +16,7 @@ passes, a restart).
 
 from parlour.testing.contracts.archive import ArchiveContract
 from parlour.testing.contracts.bus import BusContract
+from parlour.testing.contracts.channels import ChannelStoreContract
 from parlour.testing.contracts.event_log import EventLogContract
 from parlour.testing.contracts.files import FileStoreContract
 from parlour.testing.contracts.hot_log import HotLogContract
@@ -29,6 +30,7 @@ from parlour.testing.contracts.users import UserStoreContract
 __all__ = [
     "ArchiveContract",
     "BusContract",
+    "ChannelStoreContract",
     "ConnectionPoolContract",
     "EventLogContract",
     "FileStoreContract",

@@ -25,7 +25,7 @@ LIMITS = WindowLimits(
     bytes=20_000,
     unsynced_events=60,
     unsynced_bytes=200_000,
-    expiry_ms=30,
+    expiry_ms=300,
 )
 """What the fixture `hot` must be made with: small, so that the bounds are met."""
 
