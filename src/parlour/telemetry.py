@@ -93,9 +93,15 @@ def _shared_processors() -> list[Processor]:
 
 
 def _renderers(log_format: str) -> list[Processor]:
+    # Tracebacks without the frames' local variables: tokens and messages are among them.
     if log_format == "json":
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        tracebacks = structlog.processors.ExceptionRenderer(plain)
+        return [tracebacks, structlog.processors.JSONRenderer()]
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    return [console]
 
 
 def _level(name: str) -> int:

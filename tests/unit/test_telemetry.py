@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 
-from parlour.telemetry import MASK, Metrics, mask_secrets, mask_text
+from parlour.telemetry import MASK, Metrics, configure_logging, mask_secrets, mask_text
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
 
@@ -50,3 +51,23 @@ def test_two_nodes_in_one_process_have_their_own_numbers() -> None:
     assert b'parlour_commands_total{event="message:send",outcome="forbidden"} 1.0' in one.render()
     assert b"parlour_links 3.0" in one.render()
     assert b"forbidden" not in other.render()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_does_not_show_the_values_of_variables(
+    log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Both renderers of the library print the locals of every frame unless told not to; a refused
+    # connection's log line held the client's token.
+    def fail(password: str) -> None:
+        raise ValueError("boom")
+
+    configure_logging(log_format, "error")
+    try:
+        fail("".join(["hun", "ter2"]))
+    except ValueError:
+        structlog.get_logger("test").exception("failed")
+
+    written = capsys.readouterr().err
+    assert "boom" in written
+    assert "hunter2" not in written
