@@ -17,6 +17,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from parlour.core.access import Kind
+from parlour.core.channels import Change, ChannelLimits, Standing
 from parlour.core.streams import (
     Appended,
     Batch,
@@ -26,6 +28,7 @@ from parlour.core.streams import (
     Page,
     Position,
 )
+from parlour.core.users import User
 from parlour.errors import Lagged, PositionLost
 
 # --------------------------------------------------------------------------------------------------
@@ -668,6 +671,151 @@ class FileStore(Protocol):
         ...
 
     async def delete(self, file_id: str) -> None: ...
+
+
+# --------------------------------------------------------------------------------------------------
+# Channels, and what is published in the database's transaction
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a change did: its answer, and which announcements `(stream, key)` were written with it.
+    `repeated` says that the command was done before, and this is what came of it then."""
+
+    answer: Mapping[str, Any]
+    told: Sequence[tuple[str, str]] = ()
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPage:
+    """Some of a list; `more` says that there is more beyond them in the direction of reading."""
+
+    items: Sequence[Mapping[str, Any]]
+    more: bool
+
+
+class ChannelStore(Protocol):
+    """Channels, their members and messages. All values are JSON objects as clients get them.
+
+    Atomic: a change, the announcements of its events and its receipt are one transaction, so there is
+    no write without an event and no event without a write. Changes of one channel happen one after the
+    other; messages are numbered (`seq`) from 1 in that order, and announcements are written in it.
+    """
+
+    async def change(
+        self,
+        change: Change,
+        actor: User,
+        *,
+        at: int,
+        limits: ChannelLimits,
+        command_id: str | None = None,
+    ) -> Changed:
+        """Do what `actor` asks if `core.channels` permits it; `at` is milliseconds since 1970 UTC.
+
+        The same `command_id` of the same actor within 24 hours changes nothing and gives back what came
+        of it. Raises `NotFound` (also for who may not know that there is such a channel), `Forbidden`,
+        `Conflict`, `InvalidPayload`, `TooLarge`; then nothing changed.
+        """
+        ...
+
+    async def standing(self, channel_id: str, user: User) -> Standing | None:
+        """Where a user stands in a channel; None where there is none."""
+        ...
+
+    async def granted(self, kind: Kind, subject_id: str, user: User) -> tuple[bool, bool]:
+        """What grants allow a user with a channel or a note: (read, write)."""
+        ...
+
+    async def channel(self, channel_id: str, user: User) -> Mapping[str, Any] | None:
+        """A channel as the user sees it, with `membership` and `unread`; None where the user may not read it."""
+        ...
+
+    async def channels_of(self, user_id: str) -> Sequence[Mapping[str, Any]]:
+        """Every channel that a user is a member of, newest activity first, each with `membership`
+        (`role, muted, read_seq, joined_at`), `unread` and `unread_mentions` (`core.channels.is_unread`)."""
+        ...
+
+    async def channel_ids_of(self, user_id: str) -> Sequence[str]:
+        """The ids of the same, in one query."""
+        ...
+
+    async def open_channels(
+        self, user: User, *, after: str | None, limit: int, search: str | None = None
+    ) -> ChannelPage:
+        """Standard channels that the user may read, by id after `after`."""
+        ...
+
+    async def members(self, channel_id: str, *, after: str | None, limit: int) -> ChannelPage:
+        """`{user, role, joined_at}` by user id after `after`."""
+        ...
+
+    async def members_among(self, channel_id: str, user_ids: Sequence[str]) -> Sequence[str]:
+        """Those of these users who are members."""
+        ...
+
+    async def messages(
+        self,
+        channel_id: str,
+        *,
+        parent_id: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int,
+    ) -> ChannelPage:
+        """Messages that are no replies, or the replies of `parent_id`, oldest first: the newest `limit` with
+        a `seq` below `before` (None: the newest), or the oldest `limit` above `after`. Paging by `seq` never
+        skips or repeats one, whoever writes meanwhile. A deleted message is only given while it has replies.
+        """
+        ...
+
+    async def message(self, channel_id: str, message_id: str) -> Mapping[str, Any] | None: ...
+
+    async def pins(self, channel_id: str, *, before: int | None, limit: int) -> ChannelPage:
+        """Pinned messages, as `messages`."""
+        ...
+
+    async def search(
+        self, channel_id: str, text: str, *, before: int | None, limit: int
+    ) -> ChannelPage:
+        """Messages and replies that contain `text` in any case, every letter taken literally; as `messages`."""
+        ...
+
+    async def channel_ids_of_file(self, file_id: str) -> Sequence[str]:
+        """The channels in which a file is attached to a message."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Events of one change that wait to be appended to `stream`, together; `key` makes that idempotent."""
+
+    key: str
+    stream: str
+    events: Sequence[NewEvent]
+
+
+class Announcements(Protocol):
+    """What changes have written for streams and nobody has appended yet."""
+
+    async def pending(self, stream: str, limit: int) -> Sequence[Announcement]:
+        """The oldest ones of a stream. For a channel's stream the order is that of the commits: whoever
+        sees one sees every earlier one that is still there."""
+        ...
+
+    async def waiting(self, before: int, limit: int) -> Sequence[str]:
+        """Streams with announcements written at `before` (ms) or earlier, longest waiting first."""
+        ...
+
+    async def announced(self, keys: Sequence[str]) -> None:
+        """They were appended: forget them. Idempotent."""
+        ...
+
+    async def forget_receipts(self, before: int) -> int:
+        """Forget answers of commands that were done before a time; gives back how many."""
+        ...
 
 
 class Clock(Protocol):

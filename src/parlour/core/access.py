@@ -52,6 +52,21 @@ NOTHING: Final = Grant()
 EVERYTHING: Final = Grant(read=True, write=True)
 
 
+EVERYONE: Final = "everyone"
+"""The principal of a grant that is for every signed-in user."""
+
+_PRINCIPAL: Final = re.compile(r"everyone|(?:role|user):\S{1,200}")
+
+
+def principals_of(user: User) -> tuple[str, ...]:
+    """To whom a grant may be written so that this user has it: `everyone`, `role:{role}`, `user:{id}`."""
+    return (EVERYONE, f"role:{user.role}", f"user:{user.id}")
+
+
+def is_principal(text: str) -> bool:
+    return _PRINCIPAL.fullmatch(text) is not None
+
+
 def parse_room(name: str) -> tuple[Kind, str] | None:
     """Split `kind:id`; None where the kind is unknown or the id is empty."""
     if name.startswith("doc_") and len(name) > 4:

@@ -59,6 +59,8 @@ def _is_whole(stream: str, data: Any) -> bool:
 
 def lagging(connection: Connection, limit: int) -> list[str]:
     behind = or_(streams.c.head > streams.c.projected, streams.c.active_runs > 0)
+    # Only conversations are projected; channels and users have their state elsewhere.
+    behind &= streams.c.stream.startswith(THREAD)
     query = select(streams.c.stream).where(behind).order_by(streams.c.stream).limit(limit)
     return list(connection.scalars(query))
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from parlour.backends.sql.announcements import SqlAnnouncements
 from parlour.backends.sql.archive import SqlArchive
+from parlour.backends.sql.channels import SqlChannelStore
 from parlour.backends.sql.engine import Database
 from parlour.backends.sql.files import SqlFileStore
 from parlour.backends.sql.leases import SqlLeases
@@ -25,7 +27,8 @@ from parlour.ports import Clock
 
 
 class SqlStore:
-    """The stores on one database: `archive`, `users`, `threads`, `sessions`, `leases`, `files`.
+    """The stores on one database: `archive`, `users`, `threads`, `sessions`, `leases`, `files`,
+    `channels`, `announcements`.
 
     Made by `open_sql`."""
 
@@ -37,6 +40,8 @@ class SqlStore:
         self.threads = SqlThreadStore(database, clock, self.files)
         self.sessions = SqlSessionStore(database)
         self.leases = SqlLeases(database, clock)
+        self.channels = SqlChannelStore(database)
+        self.announcements = SqlAnnouncements(database)
         self._owned: DataFolder | tempfile.TemporaryDirectory[str] | None = None
 
     def own(self, folder: DataFolder | tempfile.TemporaryDirectory[str]) -> None:
