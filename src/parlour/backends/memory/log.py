@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from parlour.backends.epochs import first_epoch
+from parlour.backends.flights import SingleFlight
 from parlour.backends.memory.committer import Committer
 from parlour.backends.memory.stream import Draft, HeldStream, Stage, draft
 from parlour.backends.sinks import HeldAttachment
@@ -64,7 +66,7 @@ class MemoryLog:
         self._writes_behind = origin is not None and journal is None
         self._epoch = first_epoch()
         self._streams: dict[str, HeldStream] = {}
-        self._opening: dict[str, asyncio.Task[HeldStream]] = {}
+        self._opening: SingleFlight[None] = SingleFlight()
         self._turn: Iterator[str] = iter(())
         self._dirty: dict[str, None] = {}
         self._unsynced_events = 0
@@ -116,8 +118,7 @@ class MemoryLog:
         self._closed = True
         if self._committer is not None:
             await self._committer.close()
-        for task in tuple(self._opening.values()):
-            await asyncio.wait([task])
+        await self._opening.close()
         self._streams.clear()
 
     # -- HotLog ----------------------------------------------------------------------------------
@@ -201,22 +202,13 @@ class MemoryLog:
             opening = Opening(Position(self._epoch, 0))
             self._streams[name] = HeldStream(name, opening, self._clock.now_ms())
             return
-        task = self._opening.get(name)
-        if task is None:
-            task = asyncio.create_task(self._load(name, self._origin), name=f"open {name}")
-            self._opening[name] = task
-        await asyncio.shield(task)
+        await self._opening.run(name, partial(self._load, name, self._origin))
 
-    async def _load(self, name: str, origin: Origin) -> HeldStream:
-        try:
-            opening = await origin.open(name)
-            held = HeldStream(name, opening, self._clock.now_ms())
-            self._streams[name] = held
-            if self._committer is not None:
-                self._drop_idle()
-            return held
-        finally:
-            del self._opening[name]
+    async def _load(self, name: str, origin: Origin) -> None:
+        opening = await origin.open(name)
+        self._streams[name] = HeldStream(name, opening, self._clock.now_ms())
+        if self._committer is not None:
+            self._drop_idle()
 
     def _drop_idle(self) -> None:
         """Where everything is written through, a resting stream needs no seal and nobody's help:

@@ -15,6 +15,7 @@ from typing import Any
 import hiredis
 from redis.crc import key_slot
 
+from parlour.backends.flights import SingleFlight
 from parlour.backends.redis.connection import Redis, evaluate
 from parlour.backends.redis.errors import is_demoted, translate
 from parlour.backends.redis.keys import Keys
@@ -43,7 +44,7 @@ class Slots:
         self._time_limit = time_limit
         self._places: dict[int, Place] = {}
         self._links: dict[Place, Link] = {}
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshing: SingleFlight[None] = SingleFlight()
         self._closed = False
 
     async def link_of(self, key: str | bytes) -> Link:
@@ -87,29 +88,23 @@ class Slots:
 
     async def refresh(self) -> None:
         """Ask for the map; once for all who need it."""
-        if self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._refresh(), name="redis-slots")
-        await asyncio.shield(self._refreshing)
+        await self._refreshing.run("", self._refresh)
 
     async def close(self) -> None:
         self._closed = True
-        if self._refreshing is not None:
-            await asyncio.wait([self._refreshing])
+        await self._refreshing.close()
         for link in self._links.values():
             await link.close()
 
     async def _refresh(self) -> None:
-        try:
-            for place in [*self._links, (self._seed.host, self._seed.port)]:
-                try:
-                    self._places = _places(await self.link_at(place).call("CLUSTER", "SLOTS"))
-                except (Unavailable, hiredis.ReplyError) as error:
-                    log.warning("%s:%s does not tell the cluster's slots: %s", *place, error)
-                else:
-                    return
-            raise Unavailable("no server of the Redis Cluster answers")
-        finally:
-            self._refreshing = None
+        for place in [*self._links, (self._seed.host, self._seed.port)]:
+            try:
+                self._places = _places(await self.link_at(place).call("CLUSTER", "SLOTS"))
+            except (Unavailable, hiredis.ReplyError) as error:
+                log.warning("%s:%s does not tell the cluster's slots: %s", *place, error)
+            else:
+                return
+        raise Unavailable("no server of the Redis Cluster answers")
 
     def _resolve(self, place: Place) -> Resolve:
         async def resolve() -> Address:

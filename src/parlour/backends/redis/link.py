@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import hiredis
 
+from parlour.backends.flights import SingleFlight
 from parlour.errors import ShuttingDown, Unavailable
 
 Word = str | bytes | int | float
@@ -174,13 +175,13 @@ async def _dial(address: Address, ended: Callable[[], None]) -> Wire:
 
 
 async def _greet(wire: Wire, address: Address, scripts: Sequence[str]) -> None:
-    commands: list[Command] = [
-        *address.handshake(),
-        *(("SCRIPT", "LOAD", script) for script in scripts),
-        ("INFO", "server"),
-    ]
-    answers = await asyncio.gather(*(wire.send(command) for command in commands))
-    wire.run_id = _run_id(answers[-1])
+    """Sign in, load the scripts, learn who answers. A provider may forbid the last two: scripts are
+    then sent with their text when they are needed, and a restart goes unnoticed."""
+    for command in address.handshake():
+        await wire.send(command)
+    loading = [wire.send(("SCRIPT", "LOAD", script)) for script in scripts]
+    *_, info = await asyncio.gather(*loading, wire.send(("INFO", "server")), return_exceptions=True)
+    wire.run_id = _run_id(info) if isinstance(info, bytes) else ""
 
 
 class Link:
@@ -195,7 +196,7 @@ class Link:
         self._time_limit = time_limit
         self._scripts = scripts
         self._wire: Wire | None = None
-        self._connecting: asyncio.Task[Wire] | None = None
+        self._connecting: SingleFlight[Wire] = SingleFlight()
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -210,10 +211,7 @@ class Link:
             raise ShuttingDown("the connection to Redis is closed")
         if self._wire is not None:
             return self._wire
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connect(), name="redis-connect")
-        # Shielded: one impatient caller must not end the attempt of the others.
-        return await asyncio.shield(self._connecting)
+        return await self._connecting.run("", self._connect)
 
     def send(self, wire: Wire, command: Command) -> asyncio.Future[Any]:
         future = wire.send(command)
@@ -228,9 +226,7 @@ class Link:
 
     async def close(self) -> None:
         self._closed = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
+        await self._connecting.close()
         if self._wire is not None:
             self._wire.fail(ShuttingDown("the connection to Redis is closed"))
         if self._watch is not None:
@@ -244,8 +240,6 @@ class Link:
                 return self._wire
         except TimeoutError as error:
             raise Unavailable("Redis did not answer in time") from error
-        finally:
-            self._connecting = None
 
     def _ended(self) -> None:
         self._wire = None

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from parlour.backends.epochs import first_epoch, next_epoch
+from parlour.backends.flights import SingleFlight
 from parlour.backends.records import decode_record, encode_record
 from parlour.backends.redis.channel import Channel
 from parlour.backends.redis.connection import Redis
@@ -72,7 +73,7 @@ class RedisLog:
         self._subscriptions = subscriptions
         self._origin = origin
         self._limits = limits or WindowLimits()
-        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._opening: SingleFlight[None] = SingleFlight()
         self._channels: dict[str, asyncio.Task[Channel]] = {}
         self._filling: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -146,7 +147,8 @@ class RedisLog:
     async def close(self) -> None:
         """Ends this log's work; the connections belong to whoever made them."""
         self._closed = True
-        tasks = [*self._opening.values(), *self._channels.values(), *self._filling]
+        await self._opening.close()
+        tasks = [*self._channels.values(), *self._filling]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -247,7 +249,7 @@ class RedisLog:
             self._check_open()
             reply = await self._redis.run_with(operation, keys, lambda run: (run, *values))
             if reply[0] in (b"absent", b"changed"):
-                await self._open(stream, reply)
+                await self._opening.run(stream, partial(self._open, stream, reply))
             elif reply[0] == b"leaving":
                 await asyncio.sleep(WAIT_S)
             else:
@@ -255,27 +257,16 @@ class RedisLog:
         raise Unavailable("the stream could not be opened in time", stream=stream)
 
     async def _open(self, stream: str, reply: Any) -> None:
-        """Open once for all who wait for it in this process."""
-        task = self._opening.get(stream)
-        if task is None:
-            task = asyncio.create_task(self._open_alone(stream, reply), name=f"open {stream}")
-            self._opening[stream] = task
-        await asyncio.shield(task)
-
-    async def _open_alone(self, stream: str, reply: Any) -> None:
         """Ask the origin how the stream goes on. Other nodes wait meanwhile: each one that asks
         renews the epoch, which is right in any order but sends every reader for a snapshot."""
         lock, token = f"{self._redis.keys.own(stream)}:opening", secrets.token_hex(8)
+        if not await self._redis.call("SET", lock, token, "NX", "PX", OPEN_GRACE_MS):
+            await asyncio.sleep(WAIT_S)
+            return
         try:
-            if not await self._redis.call("SET", lock, token, "NX", "PX", OPEN_GRACE_MS):
-                await asyncio.sleep(WAIT_S)
-                return
-            try:
-                await self._open_as(stream, await self._opening_of(stream, reply))
-            finally:
-                await self._redis.run(script("unlock"), [lock], (token,))
+            await self._open_as(stream, await self._opening_of(stream, reply))
         finally:
-            del self._opening[stream]
+            await self._redis.run(script("unlock"), [lock], (token,))
 
     async def _opening_of(self, stream: str, reply: Any) -> Opening:
         if self._origin is not None:
