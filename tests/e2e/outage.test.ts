@@ -66,10 +66,23 @@ test('a network that comes and goes loses no token and doubles none', async () =
   expect(await chat.answerText()).toBe(numbers);
 });
 
-test('what was typed and not sent is still there after a reload without a server', async () => {
+test('a deploy in mid-answer costs nothing', async () => {
+  await chat.newChat();
+  await chat.say('count to 90');
+  await chat.lastAnswer.waitFor();
+
+  await server.restart();
+  await chat.banner.waitFor({ state: 'detached' });
+  await chat.settled();
+  const before = await chat.answerText();
+  const after = await chat.converse('count to 12');
+
+  expect(before).toBe(Array.from({ length: 90 }, (_, index) => index + 1).join(' '));
+  expect(after).toBe('1 2 3 4 5 6 7 8 9 10 11 12');
+});
+
+test('what was typed and not sent is still there after a reload', async () => {
   await chat.composer.fill('half a thought');
-  await server.kill();
-  await server.begin();
   await chat.page.reload();
   await chat.composer.waitFor();
 

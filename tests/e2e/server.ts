@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const BIN = process.env['BIN'] ?? join(ROOT, '.venv/bin');
 const PAGE = join(ROOT, 'src/parlour/transports/http/static/index.html');
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 export const PASSWORD = 'correct horse battery';
 
@@ -112,6 +112,12 @@ export class AppServer {
   /** End the process without a chance to tidy up. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL');
+  }
+
+  /** Replace the process as a deploy does. */
+  async restart(): Promise<void> {
+    await this.#end('SIGTERM');
+    await this.begin();
   }
 
   async stop(): Promise<void> {

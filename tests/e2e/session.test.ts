@@ -23,7 +23,7 @@ test('nobody is signed out while they work: the token is renewed before it ends'
   const renewed = chat.page.waitForResponse(
     (answer) => answer.url().endsWith('/api/auth/refresh'),
     {
-      timeout: TTL_SECONDS * 1000,
+      timeout: TTL_SECONDS * 1000 * 2,
     },
   );
   const cookie = async () =>

@@ -18,7 +18,7 @@ export default defineConfig({
     environment: 'node',
     // One browser at a time: two cores have to do.
     fileParallelism: false,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });
