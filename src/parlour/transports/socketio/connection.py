@@ -61,12 +61,12 @@ class EngineConnection:
 
     __slots__ = (
         "_candidate",
-        "_carrier",
         "_closing_at",
         "_ended",
-        "_outbox",
+        "carrier",
         "engine",
         "handshake",
+        "outbox",
         "server",
         "timer_slot",
     )
@@ -82,9 +82,9 @@ class EngineConnection:
         self.engine: Final = engine
         self.handshake: Final = handshake
         self.timer_slot: int | None = None
-        self._carrier = carrier
+        self.carrier = carrier
         self._candidate: Candidate | None = None
-        self._outbox: Outbox | None = None
+        self.outbox: Outbox | None = None
         self._closing_at: float | None = None
         self._ended = False
 
@@ -106,16 +106,12 @@ class EngineConnection:
     # state
 
     @property
-    def carrier(self) -> Carrier:
-        return self._carrier
-
-    @property
     def closed(self) -> bool:
         return self.engine.state is State.CLOSED
 
     @property
     def buffered(self) -> int:
-        return 0 if self._outbox is None else self._outbox.size
+        return 0 if self.outbox is None else self.outbox.size
 
     # out
 
@@ -123,31 +119,31 @@ class EngineConnection:
         """Write the packet or put it in the outbox. A reader that is too slow is closed."""
         if self._ended:
             return
-        if self._outbox is None and self._carrier.write(encoded):
+        if self.outbox is None and self.carrier.write(encoded):
             return
         self._queue(encoded, barrier)
 
     def take(self) -> list[Encoded]:
         """For the carrier: the next packets to write; empty when nothing waits."""
-        outbox = self._outbox
+        outbox = self.outbox
         if outbox is None:
             return []
         packets = outbox.take()
         if not len(outbox):
-            self._outbox = None
+            self.outbox = None
         return packets
 
     def take_all(self) -> list[Encoded]:
         """For the carrier: everything that waits."""
-        outbox, self._outbox = self._outbox, None
+        outbox, self.outbox = self.outbox, None
         return [] if outbox is None else outbox.take_all()
 
     def _queue(self, encoded: Encoded, barrier: bool) -> None:
-        outbox = self._outbox
+        outbox = self.outbox
         if outbox is None:
-            outbox = self._outbox = Outbox(self.server.settings.outbox)
+            outbox = self.outbox = Outbox(self.server.settings.outbox)
         if outbox.push(encoded, barrier=barrier):
-            self._carrier.wake()
+            self.carrier.wake()
             return
         self.server.counters.slow_consumers += 1
         outbox.clear()
@@ -178,7 +174,7 @@ class EngineConnection:
     def broken(self, error: ProtocolError) -> None:
         """The peer does not speak the protocol: close at once."""
         self.over(error)
-        self._carrier.abort()
+        self.carrier.abort()
 
     def over(self, error: ProtocolError) -> None:
         """The same where the carrier closes itself."""
@@ -220,7 +216,7 @@ class EngineConnection:
         candidate = self._candidate
         assert candidate is not None
         self._candidate = None
-        self._carrier = candidate
+        self.carrier = candidate
         self.schedule()
         candidate.wake()
 
@@ -230,7 +226,7 @@ class EngineConnection:
         """A deadline has come (or a request asks whether one has)."""
         if self._closing_at is not None:
             if now >= self._closing_at:
-                self._carrier.abort()
+                self.carrier.abort()
             return
         self._perform(self.engine.tick(now))
         if not self.closed:
@@ -253,18 +249,18 @@ class EngineConnection:
         self._end(reason)
         self._closing_at = self.server.now() + self.server.settings.close_timeout
         self.server.wheel.schedule(self, self._closing_at)
-        self._carrier.finish()
+        self.carrier.finish()
 
     def abort(self, reason: str) -> None:
         """Close at once; what waits is dropped, except for a poll that is being answered."""
         self._end(reason)
         self.server.forget(self)
-        self._carrier.abort()
+        self.carrier.abort()
 
     def lost(self, reason: str = "transport close") -> None:
         """The carrier is gone."""
         self._end(reason)
-        self._outbox = None
+        self.outbox = None
         self.server.forget(self)
 
     def _end(self, reason: str) -> None:
@@ -292,7 +288,7 @@ class EngineConnection:
                 if self._candidate is not None:
                     self._candidate.write_aside(engineio.PONG_PROBE)
             case Do.RELEASE_POLL:
-                self._carrier.wake()
+                self.carrier.wake()
             case Do.SWITCH:
                 self._switch()
             case Do.DROP_CANDIDATE:

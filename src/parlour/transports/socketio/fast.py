@@ -177,7 +177,11 @@ class FastWebSocket(asyncio.Protocol):
         pending = self._pending
         if pending is None:
             self._pending = encoded
-            self._turn.add(self)
+            # `Turn.add`, without the call.
+            turn = self._turn
+            turn.waiting.append(self)
+            if not turn.scheduled:
+                turn.schedule()
         elif isinstance(pending, list):
             pending.append(encoded)
             if len(pending) >= _MAX_PENDING:
@@ -189,10 +193,15 @@ class FastWebSocket(asyncio.Protocol):
     def flush(self) -> None:
         """For the turn: write what was noted, in one piece."""
         pending, self._pending = self._pending, None
-        if isinstance(pending, list):
-            self._transport.write(b"".join(map(frame_encoded, pending)))
-        elif pending is not None:
-            self._transport.write(pending.framed or frame_encoded(pending))
+        try:
+            if isinstance(pending, list):
+                self._transport.write(b"".join(map(frame_encoded, pending)))
+            elif pending is not None:
+                self._transport.write(pending.framed or frame_encoded(pending))
+        except RuntimeError:
+            # uvloop's, for a socket that broke in this very turn: `connection_lost` comes next, and
+            # the other carriers of the turn must not go without their packets.
+            return
 
     def wake(self) -> None:
         if not self._paused and self._connection is not None:

@@ -24,23 +24,26 @@ class Flushable(Protocol):
 class Turn:
     """The carriers that have something to write."""
 
-    __slots__ = ("_loop", "_scheduled", "_waiting")
+    __slots__ = ("_loop", "scheduled", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop: Final = loop
-        self._waiting: list[Flushable] = []
-        self._scheduled = False
+        self.waiting: list[Flushable] = []
+        self.scheduled = False
 
     def add(self, carrier: Flushable) -> None:
         """Flush the carrier when this turn is over."""
-        self._waiting.append(carrier)
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+        self.waiting.append(carrier)
+        if not self.scheduled:
+            self.schedule()
+
+    def schedule(self) -> None:
+        self.scheduled = True
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
-        waiting, self._waiting = self._waiting, []
+        self.scheduled = False
+        waiting, self.waiting = self.waiting, []
         if len(waiting) <= CHECK_EVERY:
             for carrier in waiting:
                 carrier.flush()
@@ -52,10 +55,9 @@ class Turn:
         for start in range(0, len(waiting), CHECK_EVERY):
             if start and self._loop.time() >= end:
                 # Those that are left come first in the next turn, with what is added until then.
-                self._waiting[:0] = waiting[start:]
-                if not self._scheduled:
-                    self._scheduled = True
-                    self._loop.call_soon(self._flush)
+                self.waiting[:0] = waiting[start:]
+                if not self.scheduled:
+                    self.schedule()
                 return
             for carrier in waiting[start : start + CHECK_EVERY]:
                 carrier.flush()
