@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from parlour.errors import CallGone, CallRefused, CallTimeout
 from parlour.server.connections import Connection
-from parlour.server.hub import Hub
 
 
 class Calls:
-    """Calls clients that are connected to this node."""
-
-    def __init__(self, hub: Hub, new_id: Callable[[], str]) -> None:
-        self._hub = hub
-        self._new_id = new_id
-
-    async def call_session(self, session_id: str, name: str, args: Any, timeout: float) -> Any:
-        """Call one session's client; with several connections the first one that takes the call
-        decides.
-
-        `timeout` in seconds. Raises `CallGone` where nobody is connected or all left,
-        `CallTimeout`, and `CallRefused` where the client answered `{ok: false}`.
-        """
-        members = self._hub.members(f"session:{session_id}")
-        if not members:
-            raise CallGone()
-        payload = {"call_id": self._new_id(), "name": name, "args": args}
-        return await self.first_answer(members, "call", payload, timeout)
+    """Calls clients that are connected to this node; `routing` finds those on others."""
 
     async def first_answer(
         self, members: Sequence[Connection], event: str, payload: Any, timeout: float
     ) -> Any:
         """Emit to all of `members`; the first argument of the first acknowledgement that is no
-        refusal (one tab may offer what another does not know). Raises as above."""
+        refusal (one tab may offer what another does not know).
+
+        `timeout` in seconds. Raises `CallGone` where all left, `CallTimeout`, and `CallRefused`
+        where the client answered `{ok: false}`.
+        """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         left = len(members)
         failure: CallGone | CallRefused = CallGone()

@@ -20,12 +20,15 @@ class Connection:
     """Dies with the network; the session behind it does not. Compared by identity."""
 
     __slots__ = (
+        "away",
         "bucket",
         "caller",
         "commands",
         "expires_at",
+        "homes",
         "fresh",
         "jti",
+        "known",
         "left",
         "link",
         "rooms",
@@ -54,6 +57,9 @@ class Connection:
         self.fresh = False
         self.caller: Caller | None = None
         self.bucket = Bucket(0.0, 0.0)
+        self.away = False
+        self.known = False
+        self.homes = (f"user:{user.id}", f"session:{session.id}")
 
     @property
     def sid(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from parlour.core.channels import ends_access
 from parlour.core.streams import Event
 from parlour.core.thread import DELTA
 from parlour.server.hub import Hub
@@ -18,19 +20,52 @@ class Delivery:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self.renew: Callable[[str], bool] = _nowhere
+        """Follows a stream anew on behalf of those whom the server itself put into its room; whether
+        there are any."""
+
+        self.shut_out: Callable[[Event], None] = _nobody
+        """Takes those out of a channel's room who may no longer read it after this event."""
 
     def events(self, stream: str, events: list[Event]) -> None:
         if not self._hub.occupied(stream):
             return
+        if stream.startswith("channel:"):
+            events = self._until_shut_out(stream, events)
+        if events:
+            self._broadcast(stream, events)
+
+    def _until_shut_out(self, stream: str, events: list[Event]) -> list[Event]:
+        """Whom an event shuts out hears this event and nothing after it; gives back what is left to tell."""
+        held: list[Event] = []
+        for event in events:
+            held.append(event)
+            if ends_access(event.type, event.data.get("body", {})):
+                self._broadcast(stream, held)
+                self.shut_out(event)
+                held = []
+        return held
+
+    def _broadcast(self, stream: str, events: list[Event]) -> None:
         # What was appended together leaves together: one write to each member.
         self._hub.broadcast(stream, join_encoded([encode_stream_event(event) for event in events]))
 
     def lost(self, stream: str) -> None:
-        """Continuity is broken: everybody leaves the room and is told to subscribe again."""
+        """Continuity is broken: everybody is told to subscribe again; who followed by position leaves."""
         notice = encode_event("access:updated", [{"room": stream, "reason": "position_lost"}])
+        renewed = self.renew(stream)
         for connection in self._hub.members(stream):
-            self._hub.leave(stream, connection)
+            if not renewed or connection.rooms[stream] is not None:
+                self._hub.leave(stream, connection)
             connection.send(notice)
+
+
+def _nobody(event: Event) -> None:
+    return None
+
+
+def _nowhere(stream: str) -> bool:
+    return False
 
 
 def encode_stream_event(event: Event) -> Encoded:

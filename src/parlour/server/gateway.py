@@ -75,8 +75,11 @@ class Gateway:
         node.hub.add(connection)
         node.hub.join(f"user:{user.id}", connection)
         node.hub.join(f"session:{record.id}", connection)
+        node.registrar.changed(connection)
+        node.presence.active(connection)
         self._watch_expiry(connection)
         node.metrics.connections_opened.labels(link.transport).inc()
+        node.tasks.spawn(node.channels.enter_later(connection), "enter channels")
         if asked.thread_id is not None:
             connection.working = True
             node.tasks.spawn(self._open_thread(connection, asked.thread_id), "open conversation")
@@ -169,6 +172,7 @@ class Gateway:
             }
             connection.send(encode_event("messages:history", [history]))
             log.info("history sent", messages=len(messages), user=caller.user.id, thread=thread_id)
+            node.presence.greet(connection, stream)
             node.asks.repeat(connection, answer["snapshot"]["asks"])
         except ParlourError as error:
             connection.send(encode_event("error", [{"event": "connect", "error": error.to_wire()}]))
@@ -191,6 +195,8 @@ class Gateway:
         connection.left = True
         connection.commands.clear()
         self._node.hub.remove(connection)
+        self._node.registrar.changed(connection)
+        self._node.presence.forget(connection)
         self._node.activity.seen(connection.session)
         self._node.metrics.connections_closed.labels(reason[:40]).inc()
 

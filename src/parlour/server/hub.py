@@ -7,25 +7,36 @@ from collections.abc import Callable, Iterable
 from parlour.server.connections import Connection
 from parlour.wire.packets import Encoded
 
+Watcher = Callable[[str, Connection, bool], None]
+"""Hears `(room, connection, entered)` right after a connection entered or left a room."""
+
 
 class Hub:
-    """Rooms by name and connections by sid. A room exists while it has members."""
+    """Rooms by name and connections by sid. A room exists while it has members.
+
+    A connection stays in the rooms of its user and its session as long as it lives: they say whom
+    it belongs to, whether or not it follows the stream of the same name."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, dict[Connection, None]] = {}
         self._connections: dict[str, Connection] = {}
+        self._watchers: list[Watcher] = []
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Hear of every entry and exit, in the same turn of the loop."""
+        self._watchers.append(watcher)
 
     def add(self, connection: Connection) -> None:
         self._connections[connection.sid] = connection
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection and take it out of every room."""
+        self._connections.pop(connection.sid, None)
         for room in list(connection.rooms):
             self.leave(room, connection)
-        self._connections.pop(connection.sid, None)
 
     def connection(self, sid: str) -> Connection | None:
         return self._connections.get(sid)
@@ -38,19 +49,31 @@ class Hub:
     ) -> None:
         """Enter a room; `on_leave` is called once when the connection leaves it, for whatever reason."""
         connection.rooms[room] = on_leave
-        self._rooms.setdefault(room, {})[connection] = None
+        members = self._rooms.setdefault(room, {})
+        if connection not in members:
+            members[connection] = None
+            self._tell(room, connection, True)
 
     def leave(self, room: str, connection: Connection) -> None:
-        """Leave a room; nothing where the connection is not in it."""
+        """Leave a room; nothing where the connection is not in it. Of its user's and its session's room
+        only the following ends."""
         if room not in connection.rooms:
             return
         on_leave = connection.rooms.pop(room)
-        members = self._rooms[room]
-        del members[connection]
-        if not members:
-            del self._rooms[room]
+        if connection.sid in self._connections and room in connection.homes:
+            connection.rooms[room] = None
+        else:
+            members = self._rooms[room]
+            del members[connection]
+            if not members:
+                del self._rooms[room]
+            self._tell(room, connection, False)
         if on_leave is not None:
             on_leave()
+
+    def _tell(self, room: str, connection: Connection, entered: bool) -> None:
+        for watcher in self._watchers:
+            watcher(room, connection, entered)
 
     def members(self, room: str) -> list[Connection]:
         return list(self._rooms.get(room, ()))

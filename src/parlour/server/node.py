@@ -14,6 +14,8 @@ import structlog
 
 from parlour.backends.memory.bus import MemoryBus
 from parlour.backends.memory.log import MemoryLog
+from parlour.backends.memory.pool import MemoryPool
+from parlour.backends.memory.usage import MemoryUsage
 from parlour.backends.redis import open_redis
 from parlour.backends.sql import SqlStore, open_sql
 from parlour.backends.window import WindowLimits
@@ -23,24 +25,30 @@ from parlour.core.thread import ThreadState
 from parlour.core.users import User
 from parlour.errors import CallError, CommandError, NotFound, ParlourError, TooLarge
 from parlour.ports import (
+    Announcements,
     Archive,
     Bus,
+    ChannelStore,
     Clock,
+    ConnectionPool,
     FileStore,
     HotLog,
     Leases,
     SessionStore,
     ThreadRecord,
     ThreadStore,
+    UsagePool,
     UserStore,
 )
 from parlour.server import handlers
 from parlour.server.accounts import Accounts, Revocation, as_user
 from parlour.server.activity import Activity
+from parlour.server.announcer import Announcer
 from parlour.server.app import Application
 from parlour.server.archived_log import ArchivedLog
 from parlour.server.asks import Asks
 from parlour.server.calls import Calls
+from parlour.server.channels import Channels
 from parlour.server.chats import Chats
 from parlour.server.clock import SystemClock, new_id
 from parlour.server.connections import Caller, Connection
@@ -50,15 +58,22 @@ from parlour.server.gateway import Gateway
 from parlour.server.hub import Hub
 from parlour.server.listing import Listing
 from parlour.server.message_window import MessageWindow
+from parlour.server.peers import Peers
 from parlour.server.permissions import Permissions
+from parlour.server.presence import Presences
 from parlour.server.projector import Projector
 from parlour.server.recovery import Recovery
+from parlour.server.registrar import Registrar
+from parlour.server.rooms import Rooms
 from parlour.server.router import Router
+from parlour.server.routing import Routing
 from parlour.server.runs import Runs
 from parlour.server.streams import NewData, Streams
 from parlour.server.sweeper import Sweeper
 from parlour.server.synchroniser import Synchroniser
 from parlour.server.tasks import Tasks
+from parlour.server.typists import Typing
+from parlour.server.usage import UsageOfModels
 from parlour.telemetry import Metrics
 from parlour.wire.socketio import encode_event
 
@@ -92,6 +107,10 @@ class Backends:
     users: UserStore
     threads: ThreadStore
     files: FileStore
+    channels: ChannelStore
+    announcements: Announcements
+    pool: ConnectionPool
+    usage: UsagePool
     behind: HotLog | None = None
     """The hot log, where the archive is written behind it by the synchroniser."""
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
@@ -122,13 +141,15 @@ class Node:
         self.users = backends.users
         self.threads = backends.threads
         self.files = backends.files
+        self.pool = backends.pool
+        self.usage_pool = backends.usage
         self.metrics = Metrics()
         self.tasks = Tasks()
         self.drains: list[Callable[[str, int], Awaitable[None]]] = []
         window = settings.max_messages_per_session
         self.hub = Hub()
         self.accounts = Accounts(self.users, settings, clock, app)
-        self.permissions = Permissions(self.threads, clock)
+        self.permissions = Permissions(self.threads, backends.channels, clock)
         self.projector = Projector(self.archive, window, self._list_changed)
         self.listing = Listing(self.threads, self._listed_record)
         self.synchroniser = self._make_synchroniser(backends.behind)
@@ -139,14 +160,30 @@ class Node:
             self.synchroniser.settle if self.synchroniser is not None and settles else None,
         )
         self.streams = Streams(self.log, clock, self._touched)
-        self.feeds = Feeds(self.log, self.archive, Delivery(self.hub), clock, window)
+        delivery = Delivery(self.hub)
+        self.feeds = Feeds(self.log, self.archive, delivery, clock, window)
+        self.rooms = Rooms(self.hub, self.feeds, self.tasks)
+        delivery.renew = self.rooms.renew
         self.recovery = Recovery(self.log, self.feeds, self.hub, self.permissions)
-        self.calls = Calls(self.hub, new_id)
+        self.calls = Calls()
         self.chats = Chats(self)
         self.asks = Asks(self)
         self.lease_ms = int(settings.node_lease_seconds * 1000)
         self.runs = Runs(self, settings.runs_queued_per_thread, self.lease_ms)
         self.activity = Activity(self)
+        self.peers = Peers(self.id, self.bus, self.tasks)
+        self.registrar = Registrar(self)
+        self.registrar.departed.append(self.peers.gone)
+        self.presence = Presences(self)
+        self.routing = Routing(self)
+        self.announcements = backends.announcements
+        self.announcer = Announcer(
+            self.announcements, self.streams, self.leases, clock, self.tasks, self.id
+        )
+        self.channels = Channels(self, backends.channels)
+        delivery.shut_out = self.channels.shut_out
+        self.typing = Typing(self)
+        self.usage = UsageOfModels(self)
         self.gateway = Gateway(self)
         self.router = Router(
             self, handlers.TABLES, settings.commands_per_second, settings.command_burst
@@ -266,17 +303,13 @@ class Node:
             await self.notify_user(user_id, *events)
         if session_id is not None:
             for name, data in events:
-                self.hub.broadcast(f"session:{session_id}", encode_event(name, [data]))
+                await self.routing.emit_to_session(name, data, session_id)
 
     async def notify_user(self, user_id: str, *events: NewData) -> None:
         """Append to a user's own stream, heard by all of the user's connections."""
         stream = f"user:{user_id}"
-        feed = await self.feeds.acquire(stream) if self.hub.occupied(stream) else None
-        try:
-            appended = await self.streams.append(stream, *events, source="system")
-        finally:
-            if feed is not None:
-                self.feeds.release(feed)
+        await self.routing.follow(user_id)
+        appended = await self.streams.append(stream, *events, source="system")
         if appended.last % USER_STREAM_KEPT == 0:
             await self.archive.compact(stream, appended.last - USER_STREAM_KEPT)
 
@@ -338,6 +371,10 @@ class Node:
             self.tasks.spawn(self.synchroniser.run(), "synchroniser")
             self.tasks.spawn(self.synchroniser.run_settling(), "settling")
         self.tasks.spawn(self.sweeper.run(), "sweeper")
+        await self.registrar.start()
+        self.tasks.spawn(self.presence.run(), "presence")
+        self.tasks.spawn(self.usage.run(), "usage")
+        self.tasks.spawn(self.usage.clean(), "usage clean-up")
         await self.app.startup(self)
         await self._repair()
         log.info(
@@ -368,6 +405,8 @@ class Node:
             settings.shutdown_runs_seconds * 2 + 1,
         )
         await self._phase("app", self.app.shutdown(), settings.shutdown_close_seconds)
+        self.typing.close()
+        await self._phase("pool", self.registrar.stop(), settings.shutdown_close_seconds)
         await self._phase("flush", self._flush(), settings.shutdown_flush_seconds)
         await self.tasks.cancel()
         await self._phase("feeds", self.feeds.close(), settings.shutdown_close_seconds)
@@ -424,6 +463,8 @@ class Node:
                 revocation = Revocation(message["user_id"], message["jti"])
                 self.accounts.hear(revocation)
                 self.gateway.revoked(revocation)
+            case "peers":
+                self.peers.hear(message)
             case "stop":
                 self.tasks.spawn(self.runs.stop(message["thread_id"]), "stop from another node")
 
@@ -554,6 +595,10 @@ async def _open_shared(
         users=store.users,
         threads=store.threads,
         files=store.files,
+        channels=store.channels,
+        announcements=store.announcements,
+        pool=redis.pool,
+        usage=redis.usage,
         counts=store.counts,
         behind=hot,
     )
@@ -594,5 +639,9 @@ async def _open_embedded(
         users=store.users,
         threads=store.threads,
         files=store.files,
+        channels=store.channels,
+        announcements=store.announcements,
+        pool=MemoryPool(clock),
+        usage=MemoryUsage(clock),
         counts=store.counts,
     )

@@ -100,6 +100,7 @@ class Router:
 
     def receive(self, connection: Connection, event: str, payload: Any, ack: Ack | None) -> None:
         """One event of a connection. Never raises, never waits."""
+        self._node.presence.active(connection)
         try:
             self._limit(connection)
             route = self._routes.get(event)

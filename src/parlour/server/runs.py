@@ -106,7 +106,7 @@ class Run:
 
     async def call(self, name: str, args: Any, timeout: float) -> Any:
         """Call the client of this run's session; the first connection that answers decides. Raises `CallError`."""
-        return await self.node.calls.call_session(self.chat.session_id, name, args, timeout)
+        return await self.node.routing.call(self.chat.session_id, name, args, timeout)
 
     async def save_values(self) -> None:
         """Store what handlers put into the session's values."""

@@ -23,6 +23,11 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    @property
+    def closed(self) -> bool:
+        """Nothing can be spawned any more."""
+        return self._closed
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -6,10 +6,11 @@ an older server. Ids that clients choose are limited in form, texts in length by
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from parlour.core.channels import ChannelKind, Role
 from parlour.core.streams import Event, Position
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -57,7 +58,9 @@ class ConnectAuth(Payload):
 
 
 class Heartbeat(Payload):
-    pass
+    """`active` false: the person is connected but away."""
+
+    active: bool = True
 
 
 class UserJoin(Payload):
@@ -77,14 +80,41 @@ class Subscribe(Payload):
     limit: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 2_000
 
 
+class Typing(Payload):
+    """A person types in a room that this connection is in; no `typing` event for long means it ended."""
+
+    room: Name
+    typing: bool = True
+
+
+class UsageOfModel(Payload):
+    """The session uses a model now; `action: "release"` ends it before its time."""
+
+    model: Name
+    action: Annotated[str, StringConstraints(max_length=32)] | None = None
+    chat_id: Name | None = None
+
+
 class Unsubscribe(Payload):
     stream: Name
 
 
-class MessageSend(Payload):
-    """A person's message to a conversation."""
+class Placed(Payload):
+    """What is said in a conversation (`thread_id`) or in a channel (`channel_id`): exactly one of them."""
 
-    thread_id: ClientId
+    thread_id: ClientId = ""
+    channel_id: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if bool(self.thread_id) == bool(self.channel_id):
+            raise ValueError("exactly one of thread_id and channel_id is needed")
+        return self
+
+
+class MessageSend(Placed):
+    """A person's message to a conversation or a channel."""
+
     content: str
     command_id: CommandId
     parent_id: Name | None = None
@@ -108,16 +138,112 @@ class MessageSend(Payload):
         return self
 
 
-class MessageEdit(Payload):
-    thread_id: ClientId
+class MessageEdit(Placed):
     message_id: Name
     content: str
     command_id: CommandId
 
 
-class MessageDelete(Payload):
-    thread_id: ClientId
+class MessageDelete(Placed):
     message_id: Name
+    command_id: CommandId
+
+
+class MessageReact(Payload):
+    """Put a reaction under a message of a channel, or take one's own away."""
+
+    channel_id: Name
+    message_id: Name
+    emoji: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    remove: bool = False
+    command_id: CommandId
+
+
+class MessagePin(Payload):
+    channel_id: Name
+    message_id: Name
+    pinned: bool = True
+    command_id: CommandId
+
+
+class JoinChannels(Payload):
+    """Enter the rooms of all one's channels; `auth` is what older clients send along."""
+
+    auth: dict[str, Any] | None = None
+
+
+class ChannelSignal(Payload):
+    """`typing` (nothing is stored) or `last_read_at` (everything up to `message_id`, or all, was read)."""
+
+    class Data(Payload):
+        type: Literal["typing", "last_read_at"]
+        data: Any = None
+
+    channel_id: Name
+    message_id: Name | None = None
+    data: Data
+
+    @property
+    def typing(self) -> bool:
+        """Whether the person types now; false ends it before its time."""
+        told = self.data.data
+        return bool(told.get("typing", True)) if isinstance(told, dict) else told is not False
+
+
+class ChannelCreate(Payload):
+    """A new channel; the direct channel of a set of users that has one is given back."""
+
+    kind: ChannelKind
+    name: Annotated[str, StringConstraints(max_length=200)] = ""
+    description: Annotated[str, StringConstraints(max_length=2_000)] = ""
+    data: dict[str, Any] = Field(default_factory=dict)
+    user_ids: Annotated[list[Name], Field(max_length=1_000)] = Field(default_factory=list)
+    grants: Annotated[dict[str, Literal["read", "write"]], Field(max_length=100)] | None = None
+    command_id: CommandId
+
+
+class ChannelUpdate(Payload):
+    """What is None stays as it is."""
+
+    channel_id: Name
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    description: Annotated[str, StringConstraints(max_length=2_000)] | None = None
+    data: dict[str, Any] | None = None
+    grants: Annotated[dict[str, Literal["read", "write"]], Field(max_length=100)] | None = None
+    command_id: CommandId
+
+
+class ChannelDelete(Payload):
+    channel_id: Name
+    command_id: CommandId
+
+
+class MembersAdd(Payload):
+    """Add members; adding only oneself is joining a standard channel."""
+
+    channel_id: Name
+    user_ids: Annotated[list[Name], Field(min_length=1, max_length=1_000)]
+    command_id: CommandId
+
+
+class MemberRemove(Payload):
+    """Remove a member; removing oneself is leaving."""
+
+    channel_id: Name
+    user_id: Name
+    command_id: CommandId
+
+
+class MemberRole(Payload):
+    channel_id: Name
+    user_id: Name
+    role: Role
+    command_id: CommandId
+
+
+class ChannelMute(Payload):
+    channel_id: Name
+    muted: bool = True
     command_id: CommandId
 
 
@@ -199,6 +325,8 @@ def event_name(stream: str) -> EventName:
 def event_payload(event: Event) -> dict[str, Any]:
     """One stream event as clients get it. `since` is the offset before it, so that a joined run of
     deltas and a single event read alike."""
+    if event.stream.startswith("channel:"):
+        return _channel_payload(event)
     data = event.data
     subject = event.stream.partition(":")[2]
     return {
@@ -213,3 +341,25 @@ def event_payload(event: Event) -> dict[str, Any]:
         "source": event.source,
         "cause": event.cause,
     }
+
+
+def _channel_payload(event: Event) -> dict[str, Any]:
+    """An event of a channel: `message_id` is what it is about, `user` who did it."""
+    told = event.data
+    body = told.get("body", {})
+    payload = {
+        "channel_id": event.stream.partition(":")[2],
+        "message_id": told.get("message_id"),
+        "data": {"type": event.type, "data": body},
+        "user": told.get("user"),
+        "stream": event.stream,
+        "epoch": event.epoch,
+        "offset": event.offset,
+        "id": event.id,
+        "at": event.at,
+        "source": event.source,
+        "cause": event.cause,
+    }
+    if "channel" in body:
+        payload["channel"] = body["channel"]
+    return payload

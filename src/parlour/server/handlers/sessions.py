@@ -20,6 +20,8 @@ routes = Routes()
 def heartbeat(node: Node, caller: Caller, payload: Heartbeat) -> dict[str, Any]:
     """The person is there. Writes are throttled and happen elsewhere."""
     node.activity.touch(caller)
+    if caller.connection is not None:
+        node.presence.active(caller.connection, payload.active)
     now = datetime.fromtimestamp(node.clock.now_ms() / 1000, UTC)
     return {"at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 

@@ -1,0 +1,287 @@
+"""The registrar: keeps the pool equal to what this node has, and clears up after nodes that died.
+
+It compares instead of counting: whatever changed is looked at once more, and what the pool has is
+brought in line with the hub. So a store that was away, a change of mind in between or a lease that
+was lost all end the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from parlour.errors import LeaseLost, ParlourError, Unavailable
+from parlour.ports import Lease, PoolEntry
+from parlour.server.connections import Connection
+
+if TYPE_CHECKING:
+    from parlour.server.node import Node
+
+log = structlog.get_logger(__name__)
+
+GRACE_MS: Final = 15_000
+"""How long a client that lost its connection is expected back."""
+
+WATCH_SECONDS: Final = 0.5
+"""How often a node looks for others that died."""
+
+RENEW_SECONDS: Final = 5.0
+"""How often the connections' last activity is written."""
+
+AT_ONCE: Final = 200
+REAPED_AT_ONCE: Final = 20
+REAPER_MS: Final = 30_000
+RETRY_SECONDS: Final = 0.5
+
+Arrival = Callable[[Connection], Awaitable[None]]
+"""Called once for each new connection, after the other nodes can find it."""
+
+
+class Registrar:
+    """One per node. `start` before the first connection, `stop` after the last one."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._entries: dict[str, PoolEntry] = {}
+        self._rooms: set[str] = set()
+        self._changed: dict[str, Connection] = {}
+        self._changed_rooms: dict[str, None] = {}
+        self._seen: dict[str, int] = {}
+        self._wake = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._lease: Lease | None = None
+        self._renewed = 0.0
+        self.arrivals: list[Arrival] = []
+        self.departed: list[Callable[[str], None]] = []
+        """Called with the id of each other node that died."""
+        node.hub.watch(self._moved)
+
+    @property
+    def alone(self) -> bool:
+        """There are no other nodes to agree with."""
+        return self._node.settings.embedded
+
+    # -- what changes ----------------------------------------------------------------------------
+
+    def changed(self, connection: Connection) -> None:
+        """The connection is new, or gone."""
+        self._changed[connection.sid] = connection
+        self._wake.set()
+
+    def seen(self, connection: Connection) -> None:
+        """The person behind the connection did something just now."""
+        self._seen[connection.sid] = self._node.clock.now_ms()
+
+    def _moved(self, room: str, connection: Connection, entered: bool) -> None:
+        if not room.startswith(("user:", "session:")) and (
+            (room in self._rooms) != self._node.hub.occupied(room)
+        ):
+            self._changed_rooms[room] = None
+            self._wake.set()
+
+    async def settled(self) -> None:
+        """Wait until the other nodes can see what is so far. Raises `Unavailable`."""
+        async with self._lock:
+            await self._settle()
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        await self._node.pool.attend(self._node.id)
+        if not self.alone:
+            self._lease = await self._node.leases.acquire(
+                self._lease_name(self._node.id), self._node.id, self._node.lease_ms
+            )
+            self._renewed = self._node.clock.monotonic()
+            self._node.tasks.spawn(self._keep(self._keep_lease, self._period()), "node lease")
+            self._node.tasks.spawn(self._keep(self._bury, WATCH_SECONDS), "dead nodes")
+        self._node.tasks.spawn(self._run(), "registrar")
+        self._node.tasks.spawn(self._keep(self._renew, RENEW_SECONDS), "pool renewal")
+
+    async def stop(self) -> None:
+        """Leave nothing behind."""
+        async with self._lock:
+            await self._node.pool.reap(self._node.id)
+            self._entries.clear()
+            self._rooms.clear()
+        if self._lease is not None:
+            await self._node.leases.release(self._lease)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self.settled()
+            except Unavailable as error:
+                log.warning("the pool cannot be written", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wake.set()
+
+    async def _keep(self, work: Callable[[], Awaitable[None]], period: float) -> None:
+        """Repeat for good; what fails is tried again at the next turn."""
+        while True:
+            try:
+                await work()
+            except ParlourError as error:
+                log.warning("the registrar has to wait", error=str(error))
+            except Exception:
+                log.exception("the registrar failed")
+                self._node.metrics.unexpected_errors.labels("registrar").inc()
+            await asyncio.sleep(period)
+
+    # -- bringing the pool in line ---------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        while self._changed or self._changed_rooms:
+            connections = list(self._changed.items())[:AT_ONCE]
+            rooms = list(self._changed_rooms)[:AT_ONCE]
+            for sid, _ in connections:
+                del self._changed[sid]
+            for room in rooms:
+                del self._changed_rooms[room]
+            results = await asyncio.gather(
+                *(self._settle_connection(connection) for _, connection in connections),
+                *(self._settle_room(room) for room in rooms),
+                return_exceptions=True,
+            )
+            failed = [result for result in results if isinstance(result, BaseException)]
+            if failed:
+                raise failed[0]
+
+    async def _settle_connection(self, connection: Connection) -> None:
+        sid = connection.sid
+        here = self._node.hub.connection(sid) is connection
+        held = self._entries.get(sid)
+        try:
+            if here and held is None:
+                self._entries[sid] = await self._node.pool.add(self._entry(connection))
+            elif not here and held is not None:
+                await self._node.pool.remove(held, remember_ms=GRACE_MS)
+                del self._entries[sid]
+        except ParlourError:
+            self._changed.setdefault(sid, connection)
+            raise
+        finally:
+            if here and not connection.known:
+                # Also when the pool is away: the person is served from what this node can do.
+                connection.known = True
+                for arrival in self.arrivals:
+                    self._node.tasks.spawn(self._arrive(arrival, connection), "arrival")
+
+    async def _arrive(self, arrival: Arrival, connection: Connection) -> None:
+        try:
+            await arrival(connection)
+        except ParlourError as error:
+            log.warning("an arrival is incomplete", sid=connection.sid, error=str(error))
+
+    async def _settle_room(self, room: str) -> None:
+        occupied = self._node.hub.occupied(room)
+        try:
+            if occupied and room not in self._rooms:
+                await self._node.pool.enter(room, self._node.id)
+                self._rooms.add(room)
+                self._node.presence.entered(room)
+            elif not occupied and room in self._rooms:
+                await self._node.pool.leave(room, self._node.id)
+                self._rooms.discard(room)
+            else:
+                return
+        except ParlourError:
+            self._changed_rooms[room] = None
+            raise
+        if self._node.hub.occupied(room) != occupied:
+            self._changed_rooms[room] = None
+
+    def _entry(self, connection: Connection) -> PoolEntry:
+        now = self._node.clock.now_ms()
+        return PoolEntry(
+            connection.sid,
+            connection.user.id,
+            connection.session.id,
+            self._node.id,
+            connected_at=now,
+            last_seen=now,
+        )
+
+    async def _renew(self) -> None:
+        """Write when the connections were last active."""
+        seen, self._seen = self._seen, {}
+        held = [(self._entries[sid], at) for sid, at in seen.items() if sid in self._entries]
+        for first in range(0, len(held), AT_ONCE):
+            part = held[first : first + AT_ONCE]
+            gone = await self._node.pool.renew(
+                [entry for entry, _ in part], max(at for _, at in part)
+            )
+            for entry in gone:
+                self._forgotten(entry)
+
+    def _forgotten(self, entry: PoolEntry) -> None:
+        """The pool lost a connection that is still there: register it anew."""
+        connection = self._node.hub.connection(entry.sid)
+        if self._entries.get(entry.sid) == entry and connection is not None:
+            del self._entries[entry.sid]
+            self.changed(connection)
+
+    def _register_everything(self) -> None:
+        self._entries.clear()
+        self._rooms.clear()
+        hub = self._node.hub
+        self._changed = {connection.sid: connection for connection in hub.connections()}
+        self._changed_rooms = {
+            room: None for room in hub.rooms() if not room.startswith(("user:", "session:"))
+        }
+        self._wake.set()
+
+    # -- life and death of nodes -----------------------------------------------------------------
+
+    def _lease_name(self, node_id: str) -> str:
+        return f"node:{node_id}"
+
+    def _period(self) -> float:
+        return min(self._node.lease_ms / 1000 / 4, 2.0)
+
+    async def _keep_lease(self) -> None:
+        """Say that this node lives. Where it was taken for dead meanwhile, everything that it has is
+        registered anew, after whoever cleared up has let go of the lease."""
+        node = self._node
+        if self._lease is not None:
+            try:
+                self._lease = await node.leases.renew(self._lease, node.lease_ms)
+                return
+            except LeaseLost:
+                log.warning("this node was taken for dead", node=node.id)
+                self._lease = None
+        self._lease = await node.leases.acquire(self._lease_name(node.id), node.id, node.lease_ms)
+        if self._lease is not None:
+            async with self._lock:
+                # Nobody may have cleared up: what left meanwhile must not stay.
+                await node.pool.reap(node.id)
+                await node.pool.attend(node.id)
+                self._register_everything()
+
+    async def alive(self, node_id: str) -> bool:
+        """Whether a node holds its own lease."""
+        if node_id == self._node.id or self.alone:
+            return node_id == self._node.id
+        holder = await self._node.leases.holder(self._lease_name(node_id))
+        return holder is not None and holder.owner == node_id
+
+    async def _bury(self) -> None:
+        """Remove what dead nodes left in the pool, and stop waiting for them."""
+        node = self._node
+        for left in await node.leases.abandoned("node:", REAPED_AT_ONCE):
+            dead = left.name.partition(":")[2]
+            lease = await node.leases.acquire(left.name, f"{node.id}/reaper", REAPER_MS)
+            if dead != node.id and lease is not None:
+                gone = await node.pool.reap(dead)
+                log.warning("dead node cleared up", dead=dead, connections=len(gone))
+            if lease is not None:
+                await node.leases.release(lease)
+        for peer in sorted(node.presence.peers() | node.peers.awaited()):
+            if not await self.alive(peer):
+                for departed in self.departed:
+                    departed(peer)
