@@ -32,7 +32,7 @@ async def offer_settings() -> None:
 
 
 @cl.on_settings_update
-async def settings_changed(settings: dict) -> None:
+async def settings_changed(settings: dict[str, object]) -> None:
     await cl.context.emitter.send_toast(f"Tone: {settings['tone']}", "success")
 
 

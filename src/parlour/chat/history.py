@@ -38,8 +38,9 @@ class ChatContext:
         """The messages, oldest first; at most the window of the newest ones."""
         return [Message.from_wire(record) for record in _spoken(get_context())]
 
-    def to_openai(self) -> list[dict[str, str]]:
-        """`[{"role": "user" | "assistant" | "system", "content": …}]` for a chat completion."""
+    def to_openai(self) -> list[Any]:
+        """`[{"role": "user" | "assistant" | "system", "content": …}]`, for a chat completion; typed
+        so that the SDK's own message types accept it."""
         return [
             {"role": str(record["role"]), "content": str(record["content"])}
             for record in _spoken(get_context())
