@@ -12,8 +12,9 @@ import pytest
 from redis.asyncio import Redis
 
 from parlour.backends.redis import RedisLog, RedisStore, open_redis
+from parlour.backends.redis.scripts import script
 from parlour.backends.sql import SqlStore, open_sql
-from parlour.core.streams import Dedupe
+from parlour.core.streams import Appended, Dedupe, Position
 from parlour.errors import ParlourError, PositionLost, Unavailable
 from parlour.ports import Lost
 from parlour.testing.clock import ManualClock
@@ -67,13 +68,12 @@ async def other(server: RedisServer, archive: SqlStore) -> AsyncIterator[RedisLo
     await opened.close()
 
 
-async def insist(log: RedisLog, stream: str, text: str, limit_s: float = LIMIT_S) -> None:
+async def insist(log: RedisLog, stream: str, text: str, limit_s: float = LIMIT_S) -> Appended:
     """Append until it is acknowledged, as a client that retries with its command id."""
     async with asyncio.timeout(limit_s):
         while True:
             with suppress(Unavailable):
-                await log.append(stream, notes(text), dedupe=Dedupe(text))
-                return
+                return await log.append(stream, notes(text), dedupe=Dedupe(text))
             await asyncio.sleep(0.02)
 
 
@@ -98,6 +98,41 @@ async def test_a_follower_whose_subscription_breaks_misses_and_repeats_nothing(
 
     assert heard == [str(n) for n in range(200)]
     assert not any(isinstance(item, Lost) for item in ear.items)
+
+
+async def test_what_is_missed_during_a_break_is_heard_though_nothing_follows(
+    server: RedisServer, log: RedisLog, other: RedisLog
+) -> None:
+    # A later message would reveal the gap by its number; here there is none.
+    stream, ear = fresh(), Ear()
+    attachment = await log.attach(stream, ear)
+
+    for n in range(10):
+        await kill_connections(server, "pubsub")
+        await other.append(stream, notes(str(n)))
+        heard = await ear.heard(n + 1)
+
+    assert heard == [str(n) for n in range(10)]
+    await attachment.detach()
+
+
+@pytest.mark.parametrize("first", ["2-older", "3-newer"])
+async def test_of_two_openings_the_newer_epoch_wins_in_either_order(
+    log: RedisLog, store: RedisStore, first: str
+) -> None:
+    # Two nodes asked the archive at the same moment; what the archive said last must stand.
+    stream = fresh()
+    await log.append(stream, notes("a"))
+    keys = store.redis.keys
+    run_id = await store.redis.call("HGET", keys.stream(stream)[1], "run")
+    order = ["2-older", "3-newer"] if first == "2-older" else ["3-newer", "2-older"]
+
+    for epoch in order:
+        values = (run_id, stream, "PUBLISH", f"{keys.own(stream)}:news", epoch, 0, 0)
+        await store.redis.run(script("open"), keys.stream(stream), values)
+
+    head = await log.head(stream)
+    assert head == Position("3-newer", 1)
 
 
 async def test_all_connections_cut_again_and_again_lose_nothing_acknowledged(
@@ -162,10 +197,11 @@ async def test_after_a_restart_with_data_the_epoch_is_new_and_every_event_is_the
 
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(server.start)
-    await insist(log, stream, "c")
+    after = await insist(log, stream, "c")
     again = await log.append(stream, notes("a", "b"), dedupe=Dedupe("k"))
 
-    assert (await log.head(stream)).epoch != before.epoch
+    assert after.epoch != before.epoch
+    assert after.position == await log.head(stream)
     assert texts(await read_all(log, stream)) == ["a", "b", "c"]
     assert again.duplicate
     assert again.receipt == b"r"
