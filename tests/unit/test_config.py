@@ -33,7 +33,7 @@ def test_nothing_given_is_one_process_with_a_folder(tmp_path: Path) -> None:
 
     assert settings.embedded
     assert settings.durability == "stored"
-    assert settings.database_url.get_secret_value() == "sqlite+aiosqlite:///.parlour/parlour.db"
+    assert settings.database_url.get_secret_value() == "sqlite:///.parlour/parlour.db"
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
 
 
@@ -106,7 +106,7 @@ def test_durability_follows_the_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "used"),
     [
-        ("sqlite:///a.db", "sqlite+aiosqlite:///a.db"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
         ("postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
         ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
     ],

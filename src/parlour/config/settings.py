@@ -24,8 +24,8 @@ _KEY_PREFIX: Final = r"^[A-Za-z0-9_.:-]{1,64}$"
 _SENTINEL = re.compile(r"[^\s,/@]+\Z")
 
 _DATABASE_DRIVERS: Final = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "sqlite": "sqlite",
+    "sqlite+aiosqlite": "sqlite",
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
@@ -64,7 +64,7 @@ def _setting(
 
 def _default_database(known: Mapping[str, Any]) -> SecretStr:
     folder: Path = known.get("data_folder", Path(".parlour"))
-    return SecretStr(f"sqlite+aiosqlite:///{folder / 'parlour.db'}")
+    return SecretStr(f"sqlite:///{folder / 'parlour.db'}")
 
 
 def _default_durability(known: Mapping[str, Any]) -> Durability:
