@@ -211,3 +211,25 @@ async def test_a_stranger_cannot_follow(server: Served, ann: httpx.AsyncClient) 
         answers = [await eve.get(STREAM), await eve.get(STREAM, headers=EVENTS)]
 
     assert [code_of(answer) for answer in answers] == [(403, "forbidden")] * 2
+
+
+async def test_one_user_holds_only_so_many_answers_open(tmp_path: Path) -> None:
+    async with (
+        serve(ScriptedApp(), tmp_path, connections_per_user=1) as server,
+        rest(server, "Ann") as ann,
+    ):
+        await say(ann, "say hello")
+        here = after((await ann.get(STREAM)).json()["position"])
+        async with ann.stream("GET", STREAM, headers=EVENTS) as response:
+            events = sent_events(response)  # kept: the response is closed with it
+            await anext(events)
+            refused = [
+                await ann.get(STREAM, headers=EVENTS),
+                await ann.get(STREAM, params={"after": here, "wait": "5"}),
+            ]
+            page = await ann.get(STREAM, params={"after": here})
+            metrics = (await ann.get("/metrics")).text
+
+    assert [code_of(answer) for answer in refused] == [(429, "rate_limited")] * 2
+    assert page.status_code == 200
+    assert "parlour_http_open_answers 1.0" in metrics

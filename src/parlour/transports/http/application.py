@@ -21,7 +21,7 @@ from parlour.transports.http import (
 from parlour.transports.http.guard import Guard
 from parlour.transports.http.page import Page
 from parlour.transports.http.problems import install_problems
-from parlour.transports.http.rates import RateLimits
+from parlour.transports.http.rates import OpenAnswers, RateLimits
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -52,6 +52,8 @@ def build_http(node: Node) -> FastAPI:
     )
     app.state.node = node
     app.state.rates = RateLimits(node.settings.requests_per_second, node.settings.request_burst)
+    answers = app.state.open_answers = OpenAnswers(node.settings.connections_per_user)
+    node.metrics.observe("http_open_answers", "Long polls and event streams", lambda: len(answers))
     install_problems(app)
     for router in _ROUTERS:
         app.include_router(router)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -68,13 +68,17 @@ class Watch:
         return self._node.draining
 
 
-async def told(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The same; an error that comes after the answer began is told as an event named `error`."""
+async def told(
+    chunks: AsyncGenerator[bytes], place: AbstractContextManager[None]
+) -> AsyncGenerator[bytes]:
+    """The same, in one of its user's places; an error that comes after the answer began is told as
+    an event named `error`."""
     yield f"retry: {RETRY_MS}\n\n".encode()
     async with aclosing(chunks):
         try:
-            async for chunk in chunks:
-                yield chunk
+            with place:
+                async for chunk in chunks:
+                    yield chunk
         except ParlourError as error:
             log.info("event stream ended", code=error.code, reason=error.message)
             yield event(error.to_wire(), name="error")

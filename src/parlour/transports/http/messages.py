@@ -18,6 +18,7 @@ from parlour.transports.http import events as sse
 from parlour.transports.http.calling import CurrentCaller, execute
 from parlour.transports.http.following import follow, with_ticks
 from parlour.transports.http.identity import CurrentNode, token_of
+from parlour.transports.http.rates import OpenAnswers
 from parlour.transports.http.threads import ThreadId, own_thread
 from parlour.transports.http.turns import Turn
 
@@ -119,14 +120,18 @@ async def send_message(
     """
     if not CLIENT_ID.match(thread_id):
         raise InvalidPayload("A conversation's id has 8 to 64 of A-Z a-z 0-9 _ -.")
+    places: OpenAnswers = request.app.state.open_answers
+    places.check(caller.user.id)
     caller = _with_environment(node, caller, body.user_env)
     payload = body.model_dump(exclude={"stream", "user_env"}, exclude_none=True)
     sent = await execute(node, caller, "message:send", {"thread_id": thread_id, **payload})
     turn = Turn(f"thread:{thread_id}", sent, node.app.handles("on_message"))
     watch = sse.Watch(node, token_of(request) or "")
     if body.stream or sse.MEDIA_TYPE in request.headers.get("accept", ""):
-        return sse.stream_response(sse.told(_flow(node, caller, turn, watch)))
-    await _finish(node, caller, turn, watch, request)
+        flow = _flow(node, caller, turn, watch)
+        return sse.stream_response(sse.told(flow, places.one(caller.user.id)))
+    with places.one(caller.user.id):
+        await _finish(node, caller, turn, watch, request)
     return _answer(thread_id, turn)
 
 

@@ -1,8 +1,11 @@
-"""How many commands a user may send over HTTP: one token bucket per user, in this process."""
+"""How much of the server one user may take over HTTP, in this process: commands in a time, and answers
+that are held open at once."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from parlour.core.rates import Bucket, take, wait_seconds
@@ -31,3 +34,31 @@ class RateLimits:
         self._buckets.move_to_end(user_id)
         if len(self._buckets) > MOST_USERS:
             self._buckets.popitem(last=False)
+
+
+class OpenAnswers:
+    """Long polls and event streams that are open: at most `limit` per user."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return self._open.total()
+
+    def check(self, user_id: str) -> None:
+        """Raises `RateLimited` where there is no room for another one."""
+        if self._open[user_id] >= self._limit:
+            raise RateLimited(f"At most {self._limit} answers may be open.", retry_after_ms=1000)
+
+    @contextmanager
+    def one(self, user_id: str) -> Iterator[None]:
+        """Take a place while the block lasts. Raises as `check`."""
+        self.check(user_id)
+        self._open[user_id] += 1
+        try:
+            yield
+        finally:
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]

@@ -26,6 +26,7 @@ from parlour.transports.http.following import (
     with_ticks,
 )
 from parlour.transports.http.identity import CurrentNode, token_of
+from parlour.transports.http.rates import OpenAnswers
 from parlour.wire.events import event_payload
 
 router = APIRouter(tags=["streams"])
@@ -54,15 +55,19 @@ async def read_stream(
     `after`; events named `snapshot` replace everything before, `error` is the last one.
     """
     _check_name(name)
+    places: OpenAnswers = request.app.state.open_answers
     if sse.MEDIA_TYPE in request.headers.get("accept", ""):
         position = parse_position(last_event_id) or parse_position(after)
         watch = sse.Watch(node, token_of(request) or "")
         # Refusals are answers of their own, not events in an answer that began well.
         await node.permissions.require_read(caller.user, name)
-        return sse.stream_response(sse.told(_flow(node, caller, name, position, watch)))
+        places.check(caller.user.id)
+        flow = _flow(node, caller, name, position, watch)
+        return sse.stream_response(sse.told(flow, places.one(caller.user.id)))
     answer = await _page(node, caller, name, parse_position(after), limit)
     if wait and answer["status"] == "live":
-        return await _wait(node, caller, name, position_of(answer["position"]), wait)
+        with places.one(caller.user.id):
+            return await _wait(node, caller, name, position_of(answer["position"]), wait)
     return answer
 
 
