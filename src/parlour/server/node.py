@@ -58,6 +58,7 @@ from parlour.server.gateway import Gateway
 from parlour.server.hub import Hub
 from parlour.server.listing import Listing
 from parlour.server.message_window import MessageWindow
+from parlour.server.overview import Overview
 from parlour.server.peers import Peers
 from parlour.server.permissions import Permissions
 from parlour.server.presence import Presences
@@ -183,6 +184,7 @@ class Node:
         self.channels = Channels(self, backends.channels)
         delivery.shut_out = self.channels.shut_out
         self.typing = Typing(self)
+        self.overview = Overview(self)
         self.usage = UsageOfModels(self)
         self.gateway = Gateway(self)
         self.router = Router(

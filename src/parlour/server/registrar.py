@@ -53,11 +53,14 @@ class Registrar:
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self._lease: Lease | None = None
-        self._renewed = 0.0
         self.arrivals: list[Arrival] = []
         self.departed: list[Callable[[str], None]] = []
         """Called with the id of each other node that died."""
         node.hub.watch(self._moved)
+
+    def entry(self, connection: Connection) -> PoolEntry | None:
+        """The connection as the other nodes know it."""
+        return self._entries.get(connection.sid)
 
     @property
     def alone(self) -> bool:
@@ -95,7 +98,6 @@ class Registrar:
             self._lease = await self._node.leases.acquire(
                 self._lease_name(self._node.id), self._node.id, self._node.lease_ms
             )
-            self._renewed = self._node.clock.monotonic()
             self._node.tasks.spawn(self._keep(self._keep_lease, self._period()), "node lease")
             self._node.tasks.spawn(self._keep(self._bury, WATCH_SECONDS), "dead nodes")
         self._node.tasks.spawn(self._run(), "registrar")

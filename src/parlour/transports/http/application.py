@@ -8,14 +8,18 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from parlour.transports.http import (
+    admin,
     app_info,
     auth,
+    channels,
     commands,
     files,
     health,
     messages,
+    presence,
     streams,
     threads,
+    usage,
     users,
 )
 from parlour.transports.http.guard import Guard
@@ -32,8 +36,12 @@ _ROUTERS = (
     app_info.router,
     threads.router,
     messages.router,
+    channels.router,
     files.router,
     streams.router,
+    usage.router,
+    presence.router,
+    admin.router,
     commands.router,
     health.router,
 )
