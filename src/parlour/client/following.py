@@ -70,11 +70,12 @@ class Following:
     def answered(self, answer: Mapping[str, Any]) -> None:
         """The answer of `subscribe`."""
         position = Position(answer["position"]["epoch"], answer["position"]["offset"])
+        events = [read_event(payload) for payload in answer["events"]]
         if answer["status"] == "snapshot":
-            self._put(Snapshot(position, answer["snapshot"]))
-        else:
-            for payload in answer["events"]:
-                self._put(read_event(payload))
+            start = Position(position.epoch, position.offset - len(events))
+            self._put(Snapshot(start, answer["snapshot"]))
+        for event in events:
+            self._put(event)
         self.position = position
         self.stale = False
         early, self._early = self._early, []

@@ -302,6 +302,12 @@ class Settings(BaseSettings):
     streams_per_connection: int = _setting(
         "Limits", 100, "Streams that one connection follows.", ge=1
     )
+    channels_per_user: int = _setting(
+        "Limits", 500, "Channels that one user may belong to.", ge=1, le=10_000
+    )
+    members_per_channel: int = _setting(
+        "Limits", 1000, "Members that one channel may have.", ge=2, le=100_000
+    )
     runs_queued_per_thread: int = _setting(
         "Limits", 32, "Messages that wait in one conversation for the handler.", ge=1, le=10_000
     )

@@ -26,12 +26,6 @@ REACTIONS_PER_MESSAGE: Final = 50
 DIRECT_MEMBERS: Final = 20
 """Users of a direct channel at most; a bigger circle is a group."""
 
-TYPING_LASTS_MS: Final = 6_000
-"""How long a typing signal counts when no other follows (told to clients with the signal)."""
-
-TYPING_EVERY_SECONDS: Final = 1.0
-"""One typing signal of a connection and channel per so many seconds is passed on."""
-
 _MENTION: Final = re.compile(
     r"@\[(?P<name>[^\]\n]{1,100})\]\(user:(?P<id>[^()\s<>|]{1,200})\)"
     r"|<@U:(?P<other>[^()\s<>|]{1,200})(?:\|[^<>\n]{0,200})?>"

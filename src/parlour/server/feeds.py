@@ -157,6 +157,8 @@ class Feed:
                 self._ring_bytes -= _weight(self._ring.popleft())
 
     def _fold(self) -> None:
+        if not self.stream.startswith("thread:"):
+            return
         pending = [event for event in self._ring if event.offset > self._folded]
         if pending:
             self._state, _ = fold(self._state, pending, window=self._window)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from parlour.core.access import EVERYTHING, Facts, Grant, Kind, decide, parse_room
 from parlour.core.users import User
 from parlour.errors import Forbidden, NotFound
-from parlour.ports import Clock, ThreadRecord, ThreadStore
+from parlour.ports import ChannelStore, Clock, ThreadRecord, ThreadStore
 
 OWNERS_KEPT = 50_000
 """How many thread owners are remembered; a thread's owner never changes."""
@@ -16,8 +16,9 @@ OWNERS_KEPT = 50_000
 class Permissions:
     """Who may read and write what, on this node."""
 
-    def __init__(self, threads: ThreadStore, clock: Clock) -> None:
+    def __init__(self, threads: ThreadStore, channels: ChannelStore, clock: Clock) -> None:
         self._threads = threads
+        self._channels = channels
         self._clock = clock
         self._owners: OrderedDict[str, str] = OrderedDict()
 
@@ -27,7 +28,7 @@ class Permissions:
         if parsed is None:
             return Grant()
         kind, subject = parsed
-        return decide(user, kind, subject, await self._facts(kind, subject))
+        return decide(user, kind, subject, await self._facts(user, kind, subject))
 
     async def require_read(self, user: User, room: str) -> Grant:
         """Raises `Forbidden`. A conversation with a new id is created for the user."""
@@ -60,7 +61,9 @@ class Permissions:
             raise Forbidden("You may not do this here.")
         return grant
 
-    async def _facts(self, kind: Kind, subject: str) -> Facts:
+    async def _facts(self, user: User, kind: Kind, subject: str) -> Facts:
+        if kind is Kind.CHANNEL:
+            return await self._channel_facts(user, subject)
         if kind is not Kind.THREAD:
             return Facts()
         owner = self._owners.get(subject)
@@ -71,6 +74,18 @@ class Permissions:
             owner = thread.user_id
             self._remember(subject, owner)
         return Facts(exists=True, owner_id=owner)
+
+    async def _channel_facts(self, user: User, channel_id: str) -> Facts:
+        """Never remembered: membership ends at once."""
+        standing = await self._channels.standing(channel_id, user)
+        if standing is None:
+            return Facts()
+        me = frozenset({user.id})
+        return Facts(
+            exists=True,
+            readers=me if standing.reads else frozenset(),
+            writers=me if standing.writes else frozenset(),
+        )
 
     def _remember(self, thread_id: str, owner: str) -> None:
         self._owners[thread_id] = owner

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from parlour.core.channels import ends_access_of
 from parlour.core.streams import Batch, Event, Position, check_stream_name
-from parlour.errors import InvalidPayload, Lagged, PositionLost
+from parlour.errors import InvalidPayload, Lagged, PositionLost, Unavailable
 from parlour.ports import EventLog, Follower
 from parlour.server.connections import Caller, Connection
 from parlour.server.feeds import READ_PAGE, Feed, Feeds
@@ -19,7 +20,13 @@ from parlour.wire.events import event_payload
 REPLAY_LIMIT = 2_000
 """More missed events than this are cheaper as a snapshot."""
 
+CHANNEL = "channel:"
+"""Streams whose readers may be shut out by one of their events."""
+
 Wire = dict[str, Any]
+
+Snapshot = Callable[[Caller, str], Awaitable[Wire]]
+"""The state of a stream that is kept elsewhere than in its fold, at or past the feed's position."""
 
 
 class Recovery:
@@ -30,6 +37,8 @@ class Recovery:
         self._feeds = feeds
         self._hub = hub
         self._permissions = permissions
+        self.snapshots: dict[str, Snapshot] = {}
+        """By the part of a stream's name before the colon."""
 
     async def subscribe(
         self,
@@ -44,19 +53,19 @@ class Recovery:
         Nothing is awaited after the connection has entered the room, so the acknowledgement leaves before
         the first live event.
         """
-        await self._authorise(caller, stream)
-        feed = await self._feeds.acquire(stream)
+        feed, admitted = await self._open(caller, stream)
         entered = False
 
         def enter() -> None:
             nonlocal entered
+            admitted()
             self._hub.leave(stream, connection)
             if not connection.left:
                 self._hub.join(stream, connection, partial(self._feeds.release, feed))
                 entered = True
 
         try:
-            return await self._current(feed, position, limit, enter)
+            return await self._current(caller, feed, position, limit, enter)
         finally:
             if not entered:
                 self._feeds.release(feed)
@@ -66,10 +75,9 @@ class Recovery:
 
     async def page(self, caller: Caller, stream: str, after: Position | None, limit: int) -> Wire:
         """What `subscribe` answers, for a reader that does not stay."""
-        await self._authorise(caller, stream)
-        feed = await self._feeds.acquire(stream)
+        feed, admitted = await self._open(caller, stream)
         try:
-            return await self._current(feed, after, limit, lambda: None)
+            return await self._current(caller, feed, after, limit, admitted)
         finally:
             self._feeds.release(feed)
 
@@ -84,19 +92,22 @@ class Recovery:
         """History after `after` (None: only what comes from now on), then live events, in lists.
 
         The iterator ends with `PositionLost` where a snapshot is needed and with `Lagged` where the reader
-        fell more than `limit` events behind.
+        fell more than `limit` events behind, or has to be authorised again.
         """
-        await self._authorise(caller, stream)
-        feed = await self._feeds.acquire(stream)
+        feed, admitted = await self._open(caller, stream)
         follower = Follower(limit)
+
+        def enter() -> None:
+            admitted()
+            feed.watch(follower.hear)
+
         try:
-            enter = partial(feed.watch, follower.hear)
             history: list[Event] = []
             if after is None:
                 enter()
             else:
                 history = await self._splice(feed, after, None, enter)
-            yield _merged(history, follower)
+            yield _merged(caller.user.id, history, follower)
         finally:
             feed.unwatch(follower.hear)
             self._feeds.release(feed)
@@ -108,8 +119,29 @@ class Recovery:
             raise InvalidPayload(str(error)) from None
         await self._permissions.require_read(caller.user, stream)
 
+    async def _open(self, caller: Caller, stream: str) -> tuple[Feed, Callable[[], None]]:
+        """The feed of a stream that the caller may read, and a function that raises `Unavailable` where an
+        event has come since that may have ended this. A channel is authorised once its feed is attached:
+        whatever shuts somebody out from then on is heard."""
+        await self._authorise(caller, stream)
+        feed = await self._feeds.acquire(stream)
+        if not stream.startswith(CHANNEL):
+            return feed, _nothing
+        try:
+            mark = feed.position
+            await self._authorise(caller, stream)
+        except BaseException:
+            self._feeds.release(feed)
+            raise
+        return feed, partial(_still_admitted, feed, mark, caller.user.id)
+
     async def _current(
-        self, feed: Feed, position: Position | None, limit: int, enter: Callable[[], None]
+        self,
+        caller: Caller,
+        feed: Feed,
+        position: Position | None,
+        limit: int,
+        enter: Callable[[], None],
     ) -> Wire:
         if position is not None:
             try:
@@ -120,8 +152,22 @@ class Recovery:
                 status = "replayed" if events else "live"
                 payloads = [event_payload(event) for event in events]
                 return _answer(status, feed.position, events=payloads)
-        enter()
-        return _answer("snapshot", feed.position, events=[], snapshot=feed.state.to_wire())
+        snapshot = self.snapshots.get(feed.stream.partition(":")[0])
+        if snapshot is None:
+            enter()
+            return _answer("snapshot", feed.position, events=[], snapshot=feed.state.to_wire())
+        return await self._kept(caller, feed, snapshot, enter)
+
+    async def _kept(
+        self, caller: Caller, feed: Feed, snapshot: Snapshot, enter: Callable[[], None]
+    ) -> Wire:
+        """A state that is kept elsewhere, and what happened while it was read: the snapshot stands right
+        before the first of these events, which may be in it already (they set, they do not add)."""
+        since = feed.position
+        state = await snapshot(caller, feed.stream)
+        events = await self._splice(feed, since, None, enter)
+        payloads = [event_payload(event) for event in events]
+        return _answer("snapshot", feed.position, events=payloads, snapshot=state)
 
     async def _splice(
         self, feed: Feed, position: Position, limit: int | None, enter: Callable[[], None]
@@ -142,12 +188,38 @@ class Recovery:
             position = page.position
 
 
-async def _merged(history: list[Event], follower: Follower) -> AsyncIterator[list[Wire]]:
+async def _merged(
+    user_id: str, history: list[Event], follower: Follower
+) -> AsyncIterator[list[Wire]]:
     if history:
         yield [event_payload(event) for event in history]
     batch: Batch
     async for batch in follower:
+        for number, event in enumerate(batch.events):
+            if _shuts_out(event, user_id):
+                yield [event_payload(event) for event in batch.events[: number + 1]]
+                raise Lagged(stream=event.stream, position=str(event.position))
         yield [event_payload(event) for event in batch.events]
+
+
+def _shuts_out(event: Event, user_id: str) -> bool:
+    """Whether this user has to be authorised again before hearing what comes after."""
+    return event.stream.startswith(CHANNEL) and ends_access_of(
+        user_id, event.type, event.data.get("body", {})
+    )
+
+
+def _still_admitted(feed: Feed, mark: Position, user_id: str) -> None:
+    try:
+        events = feed.since(mark)
+    except PositionLost:
+        events = None
+    if events is None or any(_shuts_out(event, user_id) for event in events):
+        raise Unavailable("Access changed at this moment; try again.")
+
+
+def _nothing() -> None:
+    return None
 
 
 def _answer(status: str, position: Position, **more: Any) -> Wire:

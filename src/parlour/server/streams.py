@@ -46,6 +46,15 @@ class Streams:
             self._touched(stream, records)
         return appended
 
+    async def append_records(
+        self, stream: str, records: Sequence[NewEvent], dedupe: Dedupe
+    ) -> Appended:
+        """Append events that were made before, once per dedupe key."""
+        appended = await self._log.append(stream, records, dedupe=dedupe)
+        if not appended.duplicate:
+            self._touched(stream, records)
+        return appended
+
     async def known(self, stream: str, key: str) -> Appended | None:
         """What an append with this dedupe key did before; None where there was none. Writes nothing: the
         expectation cannot hold, and the key is looked up first."""

@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 SWEPT_AT_ONCE = 200
 
+RECEIPTS_KEPT_MS = 24 * 3600 * 1000
+"""How long the same command id gives the same answer."""
+
 
 @dataclass(slots=True)
 class Duty:
@@ -44,6 +47,8 @@ class Sweeper:
             Duty("lease renewal", node.lease_ms / 1000 / 3, node.runs.renew),
             Duty("activity", 10.0, node.activity.flush),
             Duty("idle feeds", 15.0, node.feeds.evict),
+            Duty("announcements", 1.0, node.announcer.catch_up),
+            Duty("receipts", 600.0, self._forget_receipts),
             Duty("dead runs", node.lease_ms / 1000 / 5, self.interrupt_dead_runs),
             Duty("sessions", min(60.0, settings.session_timeout_seconds / 4), self.end_sessions),
         ]
@@ -75,6 +80,9 @@ class Sweeper:
         """Close the connections of users who were locked out behind this node's back."""
         for revocation in await self._node.accounts.catch_up():
             self._node.gateway.revoked(revocation)
+
+    async def _forget_receipts(self) -> None:
+        await self._node.announcements.forget_receipts(self._node.clock.now_ms() - RECEIPTS_KEPT_MS)
 
     # -- runs ------------------------------------------------------------------------------------
 

@@ -84,7 +84,8 @@ def message_wire(connection: Connection, row: Row[Any]) -> Wire:
 
 
 def message_wires(connection: Connection, rows: Sequence[Row[Any]]) -> list[Wire]:
-    """Messages with their reactions, in the order given. A deleted one is empty but for its place."""
+    """Messages with their reactions, in the order given. A deleted one is empty but for its
+    place."""
     reactions = reactions_of(connection, [row.id for row in rows])
     return [_message(row, reactions.get(row.id, [])) for row in rows]
 

@@ -35,9 +35,9 @@ channels = Table(
     Column("deleted_at", BigInteger),
     Index("ix_channels_kind", "kind", "id"),
 )
-"""Every change of a channel locks its row first: numbers (`last_seq`) and announcements are given in the
-order of the commits. `direct_key` names a set of users. A deleted channel keeps its row, so that its
-id is never used again."""
+"""Every change of a channel locks its row first: numbers (`last_seq`) and announcements are given
+in the order of the commits. `direct_key` names a set of users. A deleted channel keeps its row, so
+that its id is never used again."""
 
 channel_members = Table(
     "channel_members",
@@ -83,8 +83,9 @@ channel_messages = Table(
         postgresql_where=text("pinned_at IS NOT NULL"),
     ),
 )
-"""`seq` numbers the messages of a channel in the order of their commits, replies included: a page after
-or before one can neither skip nor repeat. `search` is the text as it is searched, without NULs."""
+"""`seq` numbers the messages of a channel in the order of their commits, replies included: a page
+after or before one can neither skip nor repeat. `search` is the text as it is searched, without
+NULs."""
 
 channel_mentions = Table(
     "channel_mentions",
@@ -131,8 +132,8 @@ grants = Table(
     Column("read", Boolean, nullable=False),
     Column("write", Boolean, nullable=False),
 )
-"""What somebody may do with a thing (`kind`: `channel`, `note`) without belonging to it. A principal is
-`everyone`, `role:{role}` or `user:{id}`."""
+"""What somebody may do with a thing (`kind`: `channel`, `note`) without belonging to it. A
+principal is `everyone`, `role:{role}` or `user:{id}`."""
 
 announcements = Table(
     "announcements",
@@ -153,7 +154,8 @@ announcements = Table(
     Index("ix_announcements_stream", "stream", "id"),
     sqlite_autoincrement=True,
 )
-"""The outbox: events that were committed with what they tell of, and wait to be appended to `stream`."""
+"""The outbox: events that were committed with what they tell of, and wait to be appended to
+`stream`."""
 
 command_receipts = Table(
     "command_receipts",

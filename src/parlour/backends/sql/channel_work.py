@@ -39,7 +39,8 @@ class Work:
     told: list[tuple[str, str]] = field(default_factory=list)
 
     def tell_channel(self, channel_id: str, *events: tuple[str, str | None, Wire]) -> None:
-        """Announce `(type, message id, body)` in the channel's stream; they are appended together."""
+        """Announce `(type, message id, body)` in the channel's stream; they are appended
+        together."""
         self._tell(
             CHANNEL + channel_id,
             [
@@ -62,8 +63,8 @@ class Work:
     # -- who may ---------------------------------------------------------------------------------
 
     def lock(self, channel_id: str, act: Act) -> tuple[Row[Any], Standing]:
-        """The channel, alone for this transaction, if the actor may do this there. Raises `NotFound`
-        for who may not even read it, `Forbidden`."""
+        """The channel, alone for this transaction, if the actor may do this there. Raises
+        `NotFound` for who may not even read it, `Forbidden`."""
         row, found = self.find(channel_id, lock=True)
         self.require(found, act)
         return row, found
@@ -88,7 +89,8 @@ class Work:
         return row
 
     def people(self, user_ids: Sequence[str]) -> dict[str, Wire]:
-        """Users by id, as others see them. Raises `NotFound` where one does not exist or is disabled."""
+        """Users by id, as others see them. Raises `NotFound` where one does not exist or is
+        disabled."""
         query = select(users.c.id, users.c.name).where(
             users.c.id.in_(list(user_ids)), users.c.disabled.is_(False)
         )

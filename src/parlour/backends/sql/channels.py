@@ -1,4 +1,5 @@
-"""`ports.ChannelStore` on a database: one transaction per change, with its events and its receipt."""
+"""`ports.ChannelStore` on a database: one transaction per change, with its events and its
+receipt."""
 
 from __future__ import annotations
 

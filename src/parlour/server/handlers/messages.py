@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from parlour.core.channels import DeleteMessage, EditMessage
 from parlour.core.streams import Appended, Dedupe
 from parlour.core.thread import ThreadState
 from parlour.errors import Forbidden, NotFound, TooLarge
@@ -33,9 +34,20 @@ async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, An
 
     While the app waits for a text answer in this conversation, the message is that answer.
     """
+    check_text(node, payload.content)
+    if payload.channel_id is not None:
+        return await node.channels.post(
+            caller,
+            payload.channel_id,
+            payload.content,
+            command_id=payload.command_id,
+            parent_id=payload.parent_id,
+            reply_to_id=payload.reply_to_id,
+            data=payload.data,
+            files=payload.files,
+        )
     stream = f"thread:{payload.thread_id}"
     await node.permissions.require_write(caller.user, stream)
-    check_text(node, payload.content)
     chat = await node.chats.open(caller, payload.thread_id)
     state = await node.state_of(stream)
     node.runs.check_capacity(payload.thread_id)
@@ -92,9 +104,12 @@ async def _answers(node: Node, caller: Caller, ask_id: str, payload: MessageSend
 @routes.command("message:edit", MessageEdit)
 async def edit(node: Node, caller: Caller, payload: MessageEdit) -> dict[str, Any]:
     """Change the text of one's own message."""
+    check_text(node, payload.content)
+    if payload.channel_id is not None:
+        edited = EditMessage(payload.channel_id, payload.message_id, payload.content)
+        return await node.channels.change(caller, edited, payload.command_id)
     stream = f"thread:{payload.thread_id}"
     await node.permissions.require_write(caller.user, stream)
-    check_text(node, payload.content)
     message = await _own_message(node, caller, stream, payload.message_id)
     change = {
         "id": payload.message_id,
@@ -110,6 +125,9 @@ async def edit(node: Node, caller: Caller, payload: MessageEdit) -> dict[str, An
 @routes.command("message:delete", MessageDelete)
 async def delete(node: Node, caller: Caller, payload: MessageDelete) -> dict[str, Any]:
     """Take one's own message back; a deleted message stays deleted."""
+    if payload.channel_id is not None:
+        gone_there = DeleteMessage(payload.channel_id, payload.message_id)
+        return await node.channels.change(caller, gone_there, payload.command_id)
     stream = f"thread:{payload.thread_id}"
     await node.permissions.require_write(caller.user, stream)
     known = await append_known(node, caller, stream, payload.command_id)

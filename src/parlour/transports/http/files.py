@@ -108,10 +108,11 @@ def shown(record: FileRecord) -> FileOut:
 async def _may_read(node: CurrentNode, caller: Caller, record: FileRecord) -> bool:
     if record.user_id == caller.user.id:
         return True
-    if record.thread_id is None:
-        return False
-    grant = await node.permissions.grant(caller.user, f"thread:{record.thread_id}")
-    return bool(grant.read and not grant.create)
+    if record.thread_id is not None:
+        grant = await node.permissions.grant(caller.user, f"thread:{record.thread_id}")
+        if grant.read and not grant.create:
+            return True
+    return await node.channels.may_read_file(caller.user, record.id)
 
 
 async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
