@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { Visitors } from './browser';
+import { ChatPage } from './pages/chat';
+import { SignInPage } from './pages/sign-in';
 import { AppServer, PASSWORD } from './server';
 
 /** Short enough to end during a test. */
@@ -39,6 +41,21 @@ test('nobody is signed out while they work: the token is renewed before it ends'
   expect(after?.value).not.toBe(before?.value);
   expect(after!.expires).toBeGreaterThan(before!.expires);
   expect(await chat.banner.count()).toBe(0);
+});
+
+test('somebody else on the same tab begins with nothing of the one before', async () => {
+  const first = await visitors.person('early', PASSWORD);
+  await first.composer.fill('a secret, not sent');
+  await first.signOut();
+
+  const signIn = new SignInPage(first.page);
+  await signIn.signUp('late', PASSWORD);
+  const second = new ChatPage(first.page);
+  const draft = await second.composer.inputValue();
+  const answer = await second.converse('count to 3');
+
+  expect(draft).toBe('');
+  expect(answer).toBe('1 2 3');
 });
 
 test('the cookie is out of reach of scripts and of other sites', async () => {

@@ -23,6 +23,7 @@ import { ThreadList } from './threads.svelte';
 
 const SESSION_KEY = storageKey('session');
 const DRAFT_KEY = `${storageKey('draft')}:`;
+const USER_KEY = storageKey('user');
 const EXPIRY_KEY = storageKey('expires');
 /** `setTimeout` holds 31 bits. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -45,7 +46,7 @@ class App {
   missing = $state.raw<readonly string[] | null>(null);
   readonly api = new Api({ url: BASE });
   #returnTo = '/';
-  #environment = environment.get();
+  #environment: Record<string, string> = {};
   #renewal: ReturnType<typeof setTimeout> | undefined;
 
   get name(): string {
@@ -88,15 +89,19 @@ class App {
   }
 
   async signOut(): Promise<void> {
-    this.#disconnect();
     try {
       await this.api.signOut();
     } catch (error) {
-      report(error, 'Signing out failed');
+      if (!isUnauthenticated(error)) {
+        // The cookie still stands: to look signed out would be a lie to the next person.
+        report(error, 'You are still signed in');
+        return;
+      }
     }
+    this.#disconnect();
     clearTab();
-    environment.clear();
-    this.#environment = {};
+    newThread.renew();
+    if (this.user) environment.clear(this.user.id);
     this.notice = null;
     this.#returnTo = '/';
     this.#leave();
@@ -104,7 +109,7 @@ class App {
 
   /** Give the app what it asked for, and connect with it. */
   provide(values: Record<string, string>): void {
-    environment.set(values);
+    environment.set(this.user!.id, values);
     this.#environment = values;
     this.#connect();
   }
@@ -132,6 +137,8 @@ class App {
 
   async #enter(user: User): Promise<void> {
     this.user = user;
+    takeTab(user.id);
+    this.#environment = environment.get(user.id);
     this.info = await this.api.app();
     const profiles = this.info.profiles;
     this.profile = (profiles.find((profile) => profile.default) ?? profiles[0])?.name ?? null;
@@ -233,6 +240,20 @@ const expiry = {
     }
   },
 };
+
+/** A tab's session, its drafts and its new conversation are its person's; nobody else gets them. */
+function takeTab(userId: string): void {
+  try {
+    const before = sessionStorage.getItem(USER_KEY);
+    if (before !== null && before !== userId) {
+      clearTab();
+      newThread.renew();
+    }
+    sessionStorage.setItem(USER_KEY, userId);
+  } catch {
+    newThread.renew();
+  }
+}
 
 /** Names this tab across reloads; another tab is another session. */
 function tabSession(): string {

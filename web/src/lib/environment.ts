@@ -1,13 +1,14 @@
 import { storageKey } from './base';
 
-const KEY = storageKey('environment');
+/** One person's, who may share the browser with others. */
+const keyOf = (userId: string): string => `${storageKey('environment')}:${userId}`;
 
 /** What the person gave for the app (`user_env`). It stays in this browser until they sign out; the server
  * stores it nowhere. */
 export const environment = {
-  get(): Record<string, string> {
+  get(userId: string): Record<string, string> {
     try {
-      const stored: unknown = JSON.parse(localStorage.getItem(KEY) ?? '{}');
+      const stored: unknown = JSON.parse(localStorage.getItem(keyOf(userId)) ?? '{}');
       const entries = Object.entries(stored as Record<string, unknown>);
       return Object.fromEntries(
         entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
@@ -16,16 +17,16 @@ export const environment = {
       return {};
     }
   },
-  set(values: Record<string, string>): void {
+  set(userId: string, values: Record<string, string>): void {
     try {
-      localStorage.setItem(KEY, JSON.stringify(values));
+      localStorage.setItem(keyOf(userId), JSON.stringify(values));
     } catch {
       // The next page asks again then.
     }
   },
-  clear(): void {
+  clear(userId: string): void {
     try {
-      localStorage.removeItem(KEY);
+      localStorage.removeItem(keyOf(userId));
     } catch {
       // Nothing was stored then.
     }
