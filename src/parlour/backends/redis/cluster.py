@@ -138,7 +138,7 @@ class ClusterRedis(Redis):
         async def send(link: Link, asking: bool) -> Any:
             wire = await link.wire()
             if asking:
-                wire.send(("ASKING",))
+                wire.permit()
             return await link.send(wire, command)
 
         keyless = command[0] in _KEYLESS or len(command) < 2

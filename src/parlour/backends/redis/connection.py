@@ -109,7 +109,7 @@ async def evaluate(
     `asking`: the key is on its way to this server, which serves it only right after ASKING."""
     for command in (("EVALSHA", script.sha, *words), ("EVAL", script.text, *words)):
         if asking:
-            wire.send(("ASKING",))
+            wire.permit()
         try:
             return await link.send(wire, command)
         except hiredis.ReplyError as error:

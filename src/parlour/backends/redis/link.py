@@ -112,6 +112,10 @@ class Wire(asyncio.Protocol):
         self.write(command)
         return future
 
+    def permit(self) -> None:
+        """Let the next command use a key that is on its way to this server of a Cluster."""
+        self.send(("ASKING",)).add_done_callback(_seen)
+
     def write(self, command: Command) -> None:
         """Write a command whose answer is pushed. All commands of one loop turn leave together."""
         if self._transport is None or self.closed:
@@ -141,6 +145,12 @@ class Wire(asyncio.Protocol):
             if not future.done():
                 future.set_exception(error)
         self._ended()
+
+
+def _seen(answer: asyncio.Future[Any]) -> None:
+    """The answer does not matter, nor does its failure: the command behind it fails as well."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 async def open_wire(

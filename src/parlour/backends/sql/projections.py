@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from parlour.backends.sql.engine import upsert
 from parlour.backends.sql.schema import DAMAGED, streams, threads
@@ -24,6 +24,9 @@ from parlour.ports import Projection, ProjectionChange
 log = logging.getLogger(__name__)
 
 THREAD = "thread:"
+PERSON = "user"
+"""The role of a person's messages."""
+
 PREVIEW_LENGTH = 200
 
 
@@ -84,10 +87,27 @@ def store(connection: Connection, change: ProjectionChange) -> bool:
             projected=change.position.offset, state=change.state, active_runs=change.active_runs
         )
     )
+    growth = _growth(connection, change)
     _write_messages(connection, change)
     if change.stream.startswith(THREAD):
-        _move_thread(connection, change)
+        _move_thread(connection, change, growth)
     return True
+
+
+def _growth(connection: Connection, change: ProjectionChange) -> tuple[int, int]:
+    """By how many messages, and by how many of persons, the stream is about to grow. Counting them
+    all after every change would take longer with every message."""
+    named = {*change.deletes, *(message["id"] for message in change.upserts)}
+    if not named:
+        return 0, 0
+    query = select(table.c.id, table.c.role).where(
+        table.c.stream == change.stream, table.c.id.in_(named)
+    )
+    before = {row.id: row.role for row in connection.execute(query)}
+    after = {one: role for one, role in before.items() if one not in set(change.deletes)}
+    after |= {message["id"]: message["role"] for message in change.upserts}
+    persons = list(after.values()).count(PERSON) - list(before.values()).count(PERSON)
+    return len(after) - len(before), persons
 
 
 def _write_messages(connection: Connection, change: ProjectionChange) -> None:
@@ -126,15 +146,19 @@ def plain(text: str) -> str:
     return text.replace("\0", "")
 
 
-def _move_thread(connection: Connection, change: ProjectionChange) -> None:
+def _move_thread(connection: Connection, change: ProjectionChange, growth: tuple[int, int]) -> None:
     here = threads.c.id == change.stream.removeprefix(THREAD)
     row = connection.execute(select(threads).where(here).with_for_update()).one_or_none()
     if row is None:
         return
     active = [int(message.get("edited_at") or message["created_at"]) for message in change.upserts]
-    values: dict[str, Any] = {"updated_at": max([row.updated_at, *active])}
+    values: dict[str, Any] = {
+        "updated_at": max([row.updated_at, *active]),
+        "message_count": row.message_count + growth[0],
+        "person_count": row.person_count + growth[1],
+    }
     if change.upserts or change.deletes:
-        values |= _summary(connection, change.stream)
+        values["preview"] = _preview(connection, change.stream)
     if "title" in change.state:
         title = change.state["title"]
         values["title"] = None if title is None else plain(title)
@@ -143,30 +167,30 @@ def _move_thread(connection: Connection, change: ProjectionChange) -> None:
     connection.execute(update(threads).where(here).values(values))
 
 
-def _summary(connection: Connection, stream: str) -> dict[str, Any]:
-    counts = connection.execute(
-        select(
-            func.count().label("all"),
-            func.count().filter(table.c.role == "user").label("person"),
-        ).where(table.c.stream == stream)
-    ).one()
+def _preview(connection: Connection, stream: str) -> str:
+    """The beginning of the newest message that has a text."""
     newest = connection.scalar(
-        select(table.c.content)
-        .where(and_(table.c.stream == stream, table.c.content != ""))
+        select(func.substr(table.c.content, 1, PREVIEW_LENGTH * 4))
+        .where(table.c.stream == stream, table.c.content != "")
         .order_by(table.c.offset.desc())
         .limit(1)
     )
-    return {
-        "message_count": counts.all,
-        "person_count": counts.person,
-        "preview": " ".join((newest or "")[: PREVIEW_LENGTH * 4].split())[:PREVIEW_LENGTH],
-    }
+    return " ".join((newest or "").split())[:PREVIEW_LENGTH]
 
 
 def refresh_thread(connection: Connection, thread_id: str) -> None:
-    """Bring a thread's row up to what its stream already holds: it may have been made later."""
-    state = connection.scalar(select(streams.c.state).where(streams.c.stream == THREAD + thread_id))
-    if state is None:
-        return
-    values = _summary(connection, THREAD + thread_id)
-    connection.execute(update(threads).where(threads.c.id == thread_id).values(values))
+    """Bring a thread's row up to what its stream already holds: the row may have been made
+    later."""
+    stream = THREAD + thread_id
+    counts = connection.execute(
+        select(
+            func.count().label("all"), func.count().filter(table.c.role == PERSON).label("person")
+        ).where(table.c.stream == stream)
+    ).one()
+    values = {
+        "message_count": counts.all,
+        "person_count": counts.person,
+        "preview": _preview(connection, stream),
+    }
+    if counts.all:
+        connection.execute(update(threads).where(threads.c.id == thread_id).values(values))

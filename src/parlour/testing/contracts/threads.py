@@ -156,6 +156,21 @@ class ThreadStoreContract:
         assert found is not None
         assert (found.message_count, found.preview) == (0, "")
 
+    async def test_counts_follow_edits_repeats_and_deletions(
+        self, threads: ThreadStore, archive: Archive
+    ) -> None:
+        record = await threads.create_thread(thread(somebody()))
+        await say(archive, record.id, *(message(n) for n in range(1, 6)))
+        await say(archive, record.id, message(2, content="edited"), message(6))
+        await say(archive, record.id, deletes=("m1", "m3", "never there"))
+        await say(archive, record.id, message(4, content="written anew"), deletes=("m4",))
+
+        found = await threads.thread(record.id)
+        stored = await archive.messages(f"thread:{record.id}", before=None, limit=100)
+
+        assert found is not None
+        assert found.message_count == len(stored) == 4
+
     async def test_a_row_made_after_the_projection_catches_up(
         self, threads: ThreadStore, archive: Archive
     ) -> None:
