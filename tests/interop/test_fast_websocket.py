@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
@@ -45,7 +49,9 @@ class Raw:
 
 
 @asynccontextmanager
-async def other_app_and_echo(**settings) -> AsyncIterator[tuple[int, EchoServer]]:
+async def other_app_and_echo(
+    uvicorn: dict[str, str] | None = None, **settings
+) -> AsyncIterator[tuple[int, EchoServer]]:
     """An echo at /echo on the fast protocol, and another WebSocket route of the application."""
     echo = EchoServer(SocketSettings(path="/echo", **settings))
 
@@ -57,7 +63,7 @@ async def other_app_and_echo(**settings) -> AsyncIterator[tuple[int, EchoServer]
         await send({"type": "websocket.send", "text": event["text"]})
         await send({"type": "websocket.close"})
 
-    async with echo, serving(app, ws=fast_protocol(echo)) as port:
+    async with echo, serving(app, ws=fast_protocol(echo), **(uvicorn or {})) as port:
         yield port, echo
 
 
@@ -200,6 +206,42 @@ async def test_a_trusted_proxy_names_the_client():
                 "203.0.113.7",
                 True,
             )
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate for localhost, in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    path = tmp_path / "both.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    files = [
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        str(tmp_path / "key"),
+        "-out",
+        str(tmp_path / "crt"),
+    ]
+    subprocess.run([*command, *subject, *files], check=True, capture_output=True)
+    path.write_text((tmp_path / "key").read_text() + (tmp_path / "crt").read_text())
+    return path
+
+
+async def test_tls_is_uvicorns_and_the_handshake_knows_it(certificate):
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    tls = {"ssl_certfile": str(certificate), "ssl_keyfile": str(certificate)}
+    async with other_app_and_echo(tls) as (port, echo):
+        url = f"wss://localhost:{port}/echo/?EIO=4&transport=websocket"
+        async with connect(url, ssl=trusted, max_size=None) as client:
+            await client.recv()
+            [connection] = echo.connections.values()
+            await client.send("4" + "x" * 500_000)
+
+            assert await client.recv() == "4" + "x" * 500_000
+            assert connection.handshake.secure
 
 
 async def test_a_full_server_says_that_it_is_full():
