@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -20,9 +21,11 @@ START_LIMIT_S = 60.0
 
 
 class ServerProcess:
-    """`parlour run` with the fault run's app."""
+    """`parlour run` with the fault run's app; `prefix` is a command that runs it."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str], *, prefix: Sequence[str] = ()
+    ) -> None:
         self.port = free_port()
         self.folder = folder
         self._environment = {
@@ -35,12 +38,17 @@ class ServerProcess:
             "PARLOUR_SHUTDOWN_RUNS_SECONDS": "1",
             **environment,
         }
+        self._prefix = list(prefix)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def token(self, name: str) -> str:
         """A user's token, by the command that operators use. The user is made the first time."""
@@ -63,18 +71,21 @@ class ServerProcess:
 
     async def start(self) -> None:
         """Start and wait until it is ready."""
+        self._process = process = self._launch()
+        async with asyncio.timeout(START_LIMIT_S), httpx.AsyncClient(trust_env=False) as http:
+            while not await self._ready(http):
+                if process.poll() is not None:
+                    raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
+                await asyncio.sleep(0.03)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [PROGRAM, "run", str(APP), "--port", str(self.port)],
+            return subprocess.Popen(
+                [*self._prefix, PROGRAM, "run", str(APP), "--port", str(self.port)],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
             )
-        async with asyncio.timeout(START_LIMIT_S), httpx.AsyncClient(trust_env=False) as http:
-            while not await self._ready(http):
-                if self._process.poll() is not None:
-                    raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
-                await asyncio.sleep(0.03)
 
     async def _ready(self, http: httpx.AsyncClient) -> bool:
         try:
@@ -110,7 +121,7 @@ class ServerProcess:
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, free)
 
     def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.running:
             self._signal(signal.SIGCONT)
             self.kill()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -12,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from parlour.errors import ParlourError
+from parlour.errors import ParlourError, Unavailable
 from parlour.telemetry import get_logger
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -30,6 +31,8 @@ _HTTP_CODES: Final = {
     429: "rate_limited",
     503: "unavailable",
 }
+
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 log = get_logger(__name__)
 
@@ -96,6 +99,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(ParlourError, _typed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(OSError, _no_space)
 
 
 async def _typed(request: Request, error: Exception) -> Response:
@@ -103,6 +107,14 @@ async def _typed(request: Request, error: Exception) -> Response:
     if error.status >= 500:
         log.warning("request failed", code=error.code, reason=error.message)
     return from_error(error, request_reference(request))
+
+
+async def _no_space(request: Request, error: Exception) -> Response:
+    """A form that is too large for memory waits in a temporary file, whose disk may be full."""
+    assert isinstance(error, OSError)
+    if error.errno not in _NO_SPACE:
+        raise error
+    return await _typed(request, Unavailable("The server's disk is full; try again later."))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
