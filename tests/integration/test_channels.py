@@ -100,6 +100,13 @@ def heard(client: Client, kind: str) -> list[Any]:
     return [p["data"]["data"] for e, p in client.heard if happened(kind)(e, p)]
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that the server does by itself."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
 async def say(client: Client, channel: str, text: str, **more: Any) -> Any:
     command = more.pop("command_id", None) or uuid.uuid4().hex
     answer = await client.call(
@@ -247,12 +254,12 @@ async def test_somebody_removed_and_added_again_is_in(team: Team) -> None:
                 event, channel_id=team.channel, command_id=f"{event}{number}", **more
             )
             assert done["ok"], done
-    async with asyncio.timeout(10):
-        while not any(
+    await until(
+        lambda: any(
             team.room in one.rooms and one.user.id == team.ids["bob"]
             for one in team.b.node.hub.connections()
-        ):
-            await asyncio.sleep(0.01)
+        )
+    )
 
     await say(team.ann, team.channel, "back")
 
@@ -343,9 +350,7 @@ async def test_many_writers_are_heard_in_the_order_of_their_numbers(team: Team) 
     await asyncio.gather(
         *(say(client, team.channel, str(n)) for n in range(8) for client in (team.ann, team.bob))
     )
-    async with asyncio.timeout(10):
-        while len(heard(team.bob, "message")) < 16:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(heard(team.bob, "message")) == 16)
 
     numbers = [m["seq"] for m in heard(team.bob, "message")]
 

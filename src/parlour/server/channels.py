@@ -263,12 +263,20 @@ class Channels:
                 self._expel(connection, room, "access")
 
     async def _readmit(self, room: str, connections: Sequence[Connection]) -> None:
-        channel_id = room.partition(":")[2]
-        user_id = connections[0].user.id
-        if await self._store.members_among(channel_id, [user_id]):
-            await self._node.routing.enter_room_for_users(room, [user_id])
-            if not await self._store.members_among(channel_id, [user_id]):
-                await self._node.routing.leave_room_for_users(room, [user_id], "removed")
+        user = connections[0].user
+        try:
+            if not await self.belongs(user, room):
+                return
+            for connection in connections:
+                self._node.rooms.enter(connection, room)
+            await self._node.rooms.follow(room)
+            if not await self.belongs(user, room):
+                for connection in connections:
+                    self._expel(connection, room, "removed")
+        except Unavailable as error:
+            log.warning("membership not known", room=room, user=user.id, error=str(error))
+            for connection in connections:
+                self._expel(connection, room, "unavailable")
 
     def _expel(self, connection: Connection, room: str, reason: str) -> None:
         self._node.hub.leave(room, connection)

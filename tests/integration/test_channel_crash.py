@@ -1,0 +1,104 @@
+"""A node killed between the commit of a message and its announcement: the message appears, once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parlour.testing.servers import PostgresServer, RedisServer
+from tests.apps import ScriptedApp
+from tests.integration.test_channels import happened, heard, say, user_id
+from tests.serving import Client, Served, serve
+
+ROOT = Path(__file__).parents[2]
+
+
+async def die(folder: Path, channel: str, **shared: Any) -> None:
+    """Let another process say something as Ann and kill itself after the commit."""
+    await asyncio.to_thread(folder.mkdir, exist_ok=True)
+    settings = {"data_folder": str(folder), "port": 0, **shared}
+    order = json.dumps({"settings": settings, "channel": channel, "name": "ann"})
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.integration.dying_node", order, cwd=ROOT
+    )
+    assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+
+
+async def make_channel(server: Served) -> str:
+    async with Client.open(server, "ann") as ann, Client.open(server, "bob"):
+        made = await ann.call(
+            "channel:create",
+            kind="group",
+            name="Plans",
+            user_ids=[await user_id(server, "bob")],
+            command_id="make",
+        )
+    return str(made["channel"]["id"])
+
+
+async def repeat(server: Served, channel: str) -> Any:
+    """Ann's client got no answer: it sends the same command again, and then something else."""
+    async with Client.open(server, "ann") as ann:
+        again = await say(ann, channel, "last words", command_id="dying")
+        await say(ann, channel, "next")
+    return again
+
+
+async def test_after_a_restart_it_is_announced(tmp_path: Path) -> None:
+    async with serve(ScriptedApp(), tmp_path) as server:
+        channel = await make_channel(server)
+        position = await server.node.log.head(f"channel:{channel}")
+    await die(tmp_path, channel)
+
+    async with serve(ScriptedApp(), tmp_path) as server, Client.open(server, "bob") as bob:
+        answer = await bob.call(
+            "subscribe", stream=f"channel:{channel}", position=position.to_wire()
+        )
+        again = await repeat(server, channel)
+        await bob.until(
+            lambda e, p: happened("message")(e, p) and p["data"]["data"]["content"] == "next"
+        )
+
+        replayed = [event["data"]["data"] for event in answer["events"]]
+        said = [message["content"] for message in [*replayed, *heard(bob, "message")]]
+
+    assert said == ["last words", "next"]
+    assert again["position"]["offset"] == position.offset + 1
+
+
+@pytest.mark.parametrize("retried", [False, True])
+async def test_another_node_announces_it(
+    tmp_path: Path, redis_server: RedisServer, postgres_server: PostgresServer, retried: bool
+) -> None:
+    shared: dict[str, Any] = {
+        "redis_url": redis_server.url,
+        "redis_key_prefix": tmp_path.name,
+        "database_url": await postgres_server.create_database("crash"),
+        "database_pool_size": 5,
+    }
+    async with serve(ScriptedApp(), tmp_path / "b", **shared) as server:
+        channel = await make_channel(server)
+        async with Client.open(server, "bob") as bob:
+            await bob.call("join-channels")
+            await die(tmp_path / "a", channel, **shared)
+            if retried:
+                await repeat(server, channel)
+
+            got = await bob.until(happened("message"))
+            async with Client.open(server, "ann") as ann:
+                await say(ann, channel, "afterwards")
+            await bob.until(
+                lambda e, p: (
+                    happened("message")(e, p) and p["data"]["data"]["content"] == "afterwards"
+                )
+            )
+
+    said = [message["content"] for message in heard(bob, "message")]
+    assert got["data"]["data"]["content"] == "last words"
+    assert said == ["last words", *(["next"] if retried else []), "afterwards"]
