@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from parlour.client import Snapshot
@@ -71,7 +72,7 @@ def count_errors(text: str, complete: int | None) -> tuple[int, int, int]:
     numbers = [int(word) for word in text.split()]
     lost = len(set(range(max(numbers, default=-1) + 1)) - set(numbers))
     doubled = len(numbers) - len(set(numbers))
-    reordered = sum(1 for a, b in zip(numbers, numbers[1:], strict=False) if b < a)
+    reordered = sum(1 for a, b in pairwise(numbers) if b < a)
     if complete is not None:
         lost += max(0, complete - len(numbers) - lost)
     return lost, doubled, reordered

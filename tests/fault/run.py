@@ -109,9 +109,12 @@ def _over(reader: Reader) -> bool:
 async def _fresh_snapshot(stage: Stage, thread_id: str) -> Reader:
     """What somebody sees who comes now."""
     fresh = Reader()
-    async with connect(f"http://127.0.0.1:{stage.writer_port}", token=stage.token) as client:
-        async with client.follow(f"thread:{thread_id}") as following:
-            fresh.take(await anext(following))
+    address = f"http://127.0.0.1:{stage.writer_port}"
+    async with (
+        connect(address, token=stage.token) as client,
+        client.follow(f"thread:{thread_id}") as following,
+    ):
+        fresh.take(await anext(following))
     return fresh
 
 

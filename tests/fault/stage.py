@@ -68,7 +68,7 @@ class Stage(ABC):
     async def reconnect_twice(self, proxy: FaultProxy, client: Client) -> None:
         proxy.cut()
         async with asyncio.timeout(30):
-            while proxy.connections == 0:
+            while proxy.connections == 0:  # noqa: ASYNC110 - the proxy counts, it does not tell
                 await asyncio.sleep(0.01)
         proxy.cut()
 

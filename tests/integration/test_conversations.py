@@ -316,11 +316,13 @@ async def test_stop_cancels_an_open_ask(alice: Client, server: Served) -> None:
 async def test_restart_keeps_the_conversation_and_ends_what_ran(
     app: ScriptedApp, tmp_path: Path, store: dict[str, Any]
 ) -> None:
-    async with serve(app, tmp_path, shutdown_runs_seconds=0.1, **store) as server:
-        async with connected(server, "alice", session_id="session-alice") as client:
-            await client.call("subscribe", stream=STREAM)
-            await send(client, "endless", "c1")
-            await client.until(lambda e, p: e == "events" and p["data"]["type"] == "message:delta")
+    async with (
+        serve(app, tmp_path, shutdown_runs_seconds=0.1, **store) as server,
+        connected(server, "alice", session_id="session-alice") as client,
+    ):
+        await client.call("subscribe", stream=STREAM)
+        await send(client, "endless", "c1")
+        await client.until(lambda e, p: e == "events" and p["data"]["type"] == "message:delta")
 
     async with (
         serve(app, tmp_path, **store) as server,
@@ -338,11 +340,13 @@ async def test_restart_keeps_the_conversation_and_ends_what_ran(
 async def test_answer_to_an_ask_of_a_former_life_reaches_on_message(
     app: ScriptedApp, tmp_path: Path, store: dict[str, Any]
 ) -> None:
-    async with serve(app, tmp_path, shutdown_runs_seconds=0.1, **store) as server:
-        async with connected(server, "alice", session_id="session-alice") as client:
-            await client.call("subscribe", stream=STREAM)
-            await send(client, "ask", "c1")
-            ask_id = (await client.until(is_ask))["data"]["data"]["ask_id"]
+    async with (
+        serve(app, tmp_path, shutdown_runs_seconds=0.1, **store) as server,
+        connected(server, "alice", session_id="session-alice") as client,
+    ):
+        await client.call("subscribe", stream=STREAM)
+        await send(client, "ask", "c1")
+        ask_id = (await client.until(is_ask))["data"]["data"]["ask_id"]
 
     async with (
         serve(app, tmp_path, **store) as server,

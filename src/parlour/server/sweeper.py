@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from parlour.errors import LeaseLost, ParlourError, PositionLost
 from parlour.core.thread import ThreadState
+from parlour.errors import LeaseLost, ParlourError, PositionLost
 from parlour.ports import Lease
 from parlour.server.connections import Caller
 
