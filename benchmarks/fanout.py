@@ -16,6 +16,7 @@ they get; the peers keep no history, no positions and no bounds, Parlour does.""
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -28,11 +29,13 @@ from typing import Any
 
 from benchmarks.connections import measure as measure_connections
 from benchmarks.processes import Peer, prepare, run_load, serving
+from parlour.testing.servers import running_postgres, running_redis
 
 PEERS = ["parlour", "parlour_asgi", "python_socketio", "node_socketio", "c_floor"]
 LOAD_LIMIT = 0.95
 """A load generator that uses more of its core may be what is measured."""
 
+TWO_NODES = ("parlour", "python_socketio", "node_socketio")
 SUBSCRIBE = '420["subscribe",{"stream":"thread:bench-r#"}]'
 
 
@@ -166,6 +169,23 @@ def measure_latency(names: list[str], figures: dict[str, Any], seconds: float) -
     return found
 
 
+def measure_two_nodes(names: list[str], rounds: int, seconds: float) -> dict[str, Any]:
+    """One client publishes on node A, 200 listen on node B, Redis in between: bursts of 16. The
+    rate is per second of CPU that the two nodes used together."""
+    found: dict[str, Any] = {}
+    scenario = fan("two_nodes", 201, 1, 16)
+    with running_redis() as redis, running_postgres() as postgres:
+        for number, name in enumerate(name for name in names if name in TWO_NODES):
+            database = asyncio.run(postgres.create_database(f"bench{number}"))
+            url = database.replace("postgresql://", "postgresql+asyncpg://", 1)
+            stores = [redis.url, url] if name == "parlour" else [redis.url]
+            with serving(name, stores=stores) as a, serving(name, stores=stores) as b:
+                options = scenario.options | {"publisher": a.port, "pids": f"{a.pid},{b.pid}"}
+                runs = [run_load("fan", b, seconds=seconds, **options) for _ in range(rounds)]
+            found[name] = _figure(scenario, runs)
+    return found
+
+
 def machine() -> dict[str, Any]:
     models = [
         line.partition(":")[2].strip()
@@ -194,6 +214,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--no-redis", action="store_true", help="leave the two nodes out")
     parser.add_argument("--count", type=int, help="idle connections")
     options = parser.parse_args()
     options.rounds = options.rounds or (5 if options.full else 2)
@@ -211,19 +232,23 @@ def main() -> None:
     figures = summarise(scenarios, samples)
     for scenario, rows in figures.items():
         print_table(scenario, rows)
+    two_nodes = (
+        {} if options.no_redis else measure_two_nodes(names, options.rounds, options.seconds)
+    )
+    print_table("two nodes", two_nodes)
     with_state = [name for name in names if name != "c_floor"]
     memory = {name: measure_connections(name, options.count, 200) for name in with_state}
     print_table("idle connections", memory)
     slow = [name for name in [*names, "parlour_stored"] if name != "c_floor"]
     latencies = measure_latency(slow, figures, options.seconds)
     print_table("latency at half load", latencies)
-    ratios = compare(figures, memory)
+    ratios = compare(figures | {"two_nodes": two_nodes}, memory)
     print_table("ratios", {name: {"": value} for name, value in ratios.items()})
     if options.json is not None:
         document = {
             "machine": machine(),
             "ratios": ratios,
-            "figures": figures,
+            "figures": figures | {"two_nodes": two_nodes},
             "connections": memory,
             "latency": latencies,
             "samples": samples,

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -86,13 +86,13 @@ class Peer:
         return {"port": str(self.port), "path": self.path, "auth": auth}
 
 
-def peer_command(name: str, port: int, text: str) -> list[str]:
+def peer_command(name: str, port: int, text: str, shared: bool = False) -> list[str]:
     """How each server of the comparison is started. `parlour_stored` keeps what it sends in
     SQLite."""
     python = sys.executable
     if name.startswith("parlour"):
         transport = "asgi" if name == "parlour_asgi" else "fast"
-        durability = "stored" if name == "parlour_stored" else "memory"
+        durability = "stored" if name == "parlour_stored" else "hot" if shared else "memory"
         module = [python, "-m", "benchmarks.peers.parlour_server"]
         return [*module, str(port), transport, text, durability]
     if name == "python_socketio":
@@ -121,11 +121,14 @@ def prepare(names: list[str]) -> None:
 
 
 @contextmanager
-def serving(name: str, text: str = "token", core: int = 0) -> Iterator[Peer]:
-    """Start a server, wait until it accepts, and end it."""
+def serving(
+    name: str, text: str = "token", core: int = 0, stores: Sequence[str] = ()
+) -> Iterator[Peer]:
+    """Start a server, wait until it accepts, and end it. `stores` are the URLs of Redis and, for
+    Parlour, of PostgreSQL."""
     port = free_port()
     process = subprocess.Popen(
-        pinned(core, peer_command(name, port, text)),
+        pinned(core, [*peer_command(name, port, text, bool(stores)), *stores]),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -181,7 +184,7 @@ def load_command(mode: str, peer: Peer, **options: Any) -> list[str]:
 def run_load(mode: str, peer: Peer, **options: Any) -> dict[str, float]:
     """One run of the load generator: what it printed. `server_cpu` and `load_cpu` are shares of a
     core while it measured."""
-    command = load_command(mode, peer, pid=peer.pid, **options)
+    command = load_command(mode, peer, **({"pids": peer.pid} | options))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(f"{peer.name}: the load generator failed")

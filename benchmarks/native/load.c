@@ -31,7 +31,8 @@ typedef struct {
 static const char *mode, *host = "127.0.0.1", *path = "/socket.io/", *auth = "", *join_text = "";
 static const char *publish_text = "", *request_text = "";
 static int port = 3000, clients = 200, rooms = 1, burst = 1, flight = 64;
-static int pid; /* the server, to see how much of its core it uses while we measure */
+static int publisher; /* the port of another node, where the first client is */
+static const char *pids = ""; /* the servers, to see how much of their core they use while we measure */
 static double seconds = 3, warmup = 0.5, rate = 1000;
 
 static Client *all;
@@ -64,7 +65,8 @@ static void open_next(void) {
     if (client->fd < 0) die("socket");
     int one = 1;
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int there = publisher && started == 1 ? publisher : port;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)there)};
     inet_pton(AF_INET, host, &address.sin_addr);
     /* More than one source address, so that ports do not run out. */
     struct sockaddr_in source = {.sin_family = AF_INET};
@@ -218,12 +220,12 @@ static double cpu_seconds(void) {
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
 }
 
-/* User and system time of the server with all its threads. */
-static double server_seconds(void) {
+/* User and system time of a process with all its threads. */
+static double process_seconds(int pid) {
     char name[64], text[1024];
     unsigned long user = 0, kernel = 0;
     snprintf(name, sizeof name, "/proc/%d/stat", pid);
-    FILE *file = pid ? fopen(name, "r") : NULL;
+    FILE *file = fopen(name, "r");
     if (!file) return 0;
     size_t size = fread(text, 1, sizeof text - 1, file);
     fclose(file);
@@ -231,6 +233,14 @@ static double server_seconds(void) {
     char *rest = strrchr(text, ')');
     if (rest) sscanf(rest + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel);
     return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* The same of all servers; their ids are separated by commas. */
+static double server_seconds(void) {
+    double sum = 0;
+    for (const char *at = pids; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        sum += process_seconds(atoi(at));
+    return sum;
 }
 
 static void run(double length) {
@@ -270,7 +280,8 @@ static void read_option(const char *option) {
     else if (!strcmp(name, "join")) join_text = value;
     else if (!strcmp(name, "publish")) publish_text = value;
     else if (!strcmp(name, "request")) request_text = value;
-    else if (!strcmp(name, "pid")) pid = atoi(value);
+    else if (!strcmp(name, "pids")) pids = value;
+    else if (!strcmp(name, "publisher")) publisher = atoi(value);
     else if (!strcmp(name, "port")) port = atoi(value);
     else if (!strcmp(name, "clients")) clients = atoi(value);
     else if (!strcmp(name, "rooms")) rooms = atoi(value);

@@ -1,7 +1,8 @@
 """Parlour, the whole product: accounts, router, permissions, streams, feeds, hub, outboxes,
 metrics.
 
-python -m benchmarks.peers.parlour_server <port> <transport> <text> [<durability>] [<redis url>]
+python -m benchmarks.peers.parlour_server <port> <transport> <text> [<durability> [<redis url>
+<database url>]]
 
 Two commands are added that a benchmark needs and no client should have: `publish` appends deltas to
 a stream, as an answer that is being streamed does."""
@@ -48,7 +49,16 @@ async def publish(node: Node, caller: Caller, payload: Publish) -> dict[str, int
     return {"offset": appended.last}
 
 
-async def main(port: int, transport: str, durability: str, redis: str | None) -> None:
+async def token_of(node: Node) -> str:
+    """The one user of a benchmark, who may be there already."""
+    record = await node.users.user_by_login("bench")
+    if record is None:
+        user = await node.accounts.add_user("bench", "correct horse battery")
+        return (await node.accounts.issue(user.id)).token
+    return (await node.accounts.issue(record.id)).token
+
+
+async def main(port: int, transport: str, durability: str, stores: list[str]) -> None:
     configure_logging("json", "error")
     handlers.TABLES.append(routes)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +67,7 @@ async def main(port: int, transport: str, durability: str, redis: str | None) ->
             port=port,
             transport=transport,
             durability=durability,
-            redis_url=redis,
+            **dict(zip(("redis_url", "database_url"), stores, strict=False)),
             log_level="error",
             connections_per_user=100_000,
             commands_per_second=1e9,
@@ -66,19 +76,14 @@ async def main(port: int, transport: str, durability: str, redis: str | None) ->
         )
         listener = open_port("127.0.0.1", port)
         async with serving(settings, ChatApp(Registry())) as served:
-            user = await served.node.accounts.add_user("bench", "correct horse battery")
-            issued = await served.node.accounts.issue(user.id)
+            token = await token_of(served.node)
             gc.collect()
             gc.freeze()
-            print(json.dumps({"ready": True, "token": issued.token}), flush=True)
+            print(json.dumps({"ready": True, "token": token}), flush=True)
             await listen(served, settings, listener)
 
 
 if __name__ == "__main__":
-    arguments = dict(enumerate(sys.argv))
+    port, transport, _, *rest = sys.argv[1:]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(
-            main(
-                int(sys.argv[1]), sys.argv[2], arguments.get(4, "memory"), arguments.get(5) or None
-            )
-        )
+        runner.run(main(int(port), transport, rest[0] if rest else "memory", rest[1:]))

@@ -1,6 +1,6 @@
 """The Python peer: python-socketio on uvicorn with its defaults, compression off.
 
-python python_socketio_server.py <port> <secret> <text>
+python python_socketio_server.py <port> <secret> <text> [<redis url>]
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ import socketio
 import uvicorn
 
 PORT, SECRET, TEXT = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+REDIS = sys.argv[4] if len(sys.argv) > 4 else None
 
-server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins="*")
+server = socketio.AsyncServer(
+    async_mode="asgi",
+    cors_allowed_origins="*",
+    client_manager=socketio.AsyncRedisManager(REDIS) if REDIS else None,
+)
 offsets: Counter[str] = Counter()
 
 

@@ -1,11 +1,20 @@
-// The Node peer: what the Python peer does, in socket.io. Usage: node socketio_server.mjs <port> <secret>
+// The Node peer: what the Python peer does, in socket.io. Usage: node socketio_server.mjs <port> <secret> <text> [<redis url>]
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
+import { createAdapter } from "@socket.io/redis-adapter";
+import { createClient } from "redis";
 import { Server } from "socket.io";
 
-const [port, secret, deltaText] = process.argv.slice(2);
+const [port, secret, deltaText, redis] = process.argv.slice(2);
 const http = createServer();
 const io = new Server(http, { perMessageDeflate: false, serveClient: false });
+
+if (redis) {
+  const publishing = createClient({ url: redis });
+  const subscribing = publishing.duplicate();
+  await Promise.all([publishing.connect(), subscribing.connect()]);
+  io.adapter(createAdapter(publishing, subscribing));
+}
 
 function verify(token) {
   const [head, body, signature] = token.split(".");
