@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from parlour.backends.redis import RedisLog, RedisStore, open_redis
-from parlour.backends.redis.keys import Keys
 from parlour.backends.sql import open_sql
 from parlour.errors import Unavailable
-from parlour.ports import Archive, Bus, HotLog, Leases, SessionStore
+from parlour.ports import Archive, Bus, HotLog, Leases, SessionRecord, SessionStore
 from parlour.testing.clock import ManualClock
 from parlour.testing.contracts import (
     BusContract,
@@ -168,7 +169,8 @@ async def test_a_partition_that_moves_to_another_server_is_followed(
     await log.append(stream, notes("before"))
     attachment = await log.attach(stream, ear)
 
-    await move_slot(redis_cluster, Keys("parlour", 64).own(stream))
+    async with moving_slot(redis_cluster, cluster.redis.keys.own(stream)):
+        pass
     await there.append(stream, notes("after"))
     await ear.lost()
     second = Ear()
@@ -183,8 +185,23 @@ async def test_a_partition_that_moves_to_another_server_is_followed(
     await there.close()
 
 
-async def move_slot(servers: list[RedisServer], key: str) -> None:
-    """Hand over one slot with its keys, as a resharding does."""
+async def test_a_session_whose_slot_is_on_its_way_is_found(
+    redis_cluster: list[RedisServer], cluster: RedisStore
+) -> None:
+    record = SessionRecord(str(uuid.uuid4()), "ann", thread_id="t")
+    await cluster.sessions.bind(record)
+
+    async with moving_slot(redis_cluster, cluster.redis.keys.own(f"session:{record.id}")):
+        amid = await cluster.sessions.load(record.id)
+    after = await cluster.sessions.load(record.id)
+
+    assert amid == after == record
+
+
+@asynccontextmanager
+async def moving_slot(servers: list[RedisServer], key: str) -> AsyncIterator[None]:
+    """Hand over one slot, as a resharding does: within, its keys are at the new server already, and
+    the old one still has the say."""
     stores = [await open_redis(server.url) for server in servers]
     calls = [store.redis.call for store in stores]
     names = [(await call("CLUSTER", "MYID")).decode() for call in calls]
@@ -198,6 +215,7 @@ async def move_slot(servers: list[RedisServer], key: str) -> None:
         await calls[source](
             "MIGRATE", "127.0.0.1", servers[target].port, "", 0, 5000, "KEYS", *keys
         )
+    yield
     for call in (calls[target], *calls):
         await call("CLUSTER", "SETSLOT", slot, "NODE", names[target])
     for store in stores:
