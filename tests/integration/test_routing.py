@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from parlour.errors import CallGone, CallRefused, CallTimeout
+from parlour.server.conversation_events import get_event_call, get_event_emitter
 from parlour.testing.servers import PostgresServer, RedisServer
 from tests.apps import ScriptedApp
 from tests.rest import code_of, rest
@@ -377,6 +378,46 @@ async def test_a_client_that_comes_back_elsewhere_gets_the_call_once_more(
     assert await asked == "back"
     assert len(calls) == 2
     assert calls[0] == calls[1]
+
+
+async def test_emitted_events_change_the_message_for_readers_on_other_nodes(
+    cluster: Cluster, stack: AsyncExitStack
+) -> None:
+    user, thread = name(), f"thread-{uuid.uuid4().hex}"
+    reader = await join(cluster, stack, cluster.b, user)
+    await reader.call("subscribe", stream=f"thread:{thread}")
+    answer = {"id": "m1", "role": "assistant", "author": None, "content": ""}
+    await cluster.a.node.streams.append(f"thread:{thread}", ("message", answer))
+    emit = get_event_emitter(cluster.c.node, thread, "m1")
+
+    await emit({"type": "status", "data": {"description": "Searching", "done": False}})
+    await emit({"type": "message", "data": {"content": "one "}})
+    await emit({"type": "message", "data": {"content": "two"}})
+    await emit({"type": "citation", "data": {"source": {"name": "A book"}}})
+    await emit({"type": "files", "data": {"files": [{"id": "f1"}]}})
+    await emit({"type": "done", "data": {}})
+
+    await reader.until(lambda e, p: e == "events" and p["data"]["type"] == "done")
+    state = await cluster.a.node.state_of(f"thread:{thread}")
+    assert state.messages["m1"]["content"] == "one two"
+    assert state.messages["m1"]["sources"] == [{"name": "A book"}]
+    assert state.messages["m1"]["files"] == [{"id": "f1"}]
+    assert reader.events("status")[0]["text"] == "Searching"
+
+
+async def test_a_conversation_s_call_gives_the_client_s_answer(
+    cluster: Cluster, stack: AsyncExitStack
+) -> None:
+    session = uuid.uuid4().hex
+    client = await join(cluster, stack, cluster.b, name(), session_id=session)
+
+    @client.socket.on("call")
+    async def confirm(payload: Any) -> Any:
+        return payload["name"] == "confirmation" and payload["args"]["title"] == "Really?"
+
+    call = get_event_call(cluster.a.node, session, timeout=10)
+
+    assert await call({"type": "confirmation", "data": {"title": "Really?"}}) is True
 
 
 # -- presence and typing ---------------------------------------------------------------------------

@@ -1,0 +1,168 @@
+"""A node is killed: what it had registered is gone within its lease and two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parlour.testing.servers import PostgresServer, RedisServer
+from tests.apps import ScriptedApp
+from tests.fault.process import ServerProcess
+from tests.serving import Client, Served, serve
+
+LEASE_S = 3.0
+THREAD = "thread-of-both"
+
+
+@dataclass
+class Pair:
+    """A node in this process, and one in a process of its own that can be killed."""
+
+    here: Served
+    there: ServerProcess
+
+    async def connect_there(self, stack: AsyncExitStack, name: str, **auth: Any) -> Client:
+        client = Client()
+        url = f"http://127.0.0.1:{self.there.port}"
+        await client.connect(url, token=await self.here.user(name), **auth)
+        stack.push_async_callback(client.close)
+        return client
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def pair(
+    tmp_path: Path, redis_server: RedisServer, postgres_server: PostgresServer
+) -> AsyncIterator[Pair]:
+    shared = {
+        "redis_url": redis_server.url,
+        "redis_key_prefix": tmp_path.name,
+        "database_url": await postgres_server.create_database("dead_node"),
+        "database_pool_size": 3,
+        "node_lease_seconds": LEASE_S,
+    }
+    folder = tmp_path / "there"
+    folder.mkdir()
+    environment = {f"PARLOUR_{name.upper()}": str(value) for name, value in shared.items()}
+    # A node that stands still for a while must not find its clients timed out.
+    environment["PARLOUR_PING_TIMEOUT_SECONDS"] = "60"
+    async with serve(ScriptedApp(), tmp_path / "here", **shared) as here:
+        there = ServerProcess(folder, environment)
+        await there.start()
+        try:
+            yield Pair(here, there)
+        finally:
+            there.stop()
+
+
+async def test_a_killed_node_leaves_nobody_behind(pair: Pair, stack: AsyncExitStack) -> None:
+    node, session = pair.here.node, uuid.uuid4().hex
+    alice = await stack.enter_async_context(Client.open(pair.here, "alice"))
+    room = f"thread:{THREAD}"
+    await alice.call("subscribe", stream=room)
+    same_user = await pair.connect_there(stack, "alice", session_id=session)
+    await same_user.call("subscribe", stream=room)
+    bob = await pair.connect_there(stack, "bob")
+    await bob.call("usage", model="model-x")
+    users = {
+        record.name: record.id
+        for name in ("alice", "bob")
+        if (record := await node.users.user_by_login(name)) is not None
+    }
+    await node.routing.enter_room_for_users("doc_shared", users.values())
+    await alice.until(
+        lambda event, payload: event == "presence" and _names(payload, "joined") >= {"bob"}
+    )
+    asked = asyncio.create_task(node.routing.call(session, "never", {}, 30))
+    await same_user.until(lambda event, payload: event == "call")
+
+    pair.there.kill()
+    killed = time.monotonic()
+    await alice.until(
+        lambda event, payload: event == "presence" and _names(payload, "left") >= {"bob"}
+    )
+    empty_after = await _when_empty(pair, users["bob"], session) - killed
+
+    assert empty_after < LEASE_S + 2
+    assert [one.id for one in node.presence.people("doc_shared")] == [users["alice"]]
+    assert await node.pool.nodes_of("doc_shared") == {node.id}
+    assert await node.pool.nodes() == {node.id}
+    assert (await node.presence.statuses([users["bob"]]))[users["bob"]]["status"] == "offline"
+    unused_after = await _when_unused(pair) - killed
+    assert unused_after < 4
+    print(
+        f"pool, rooms and presence were right {empty_after:.1f} s after kill -9 (lease {LEASE_S})"
+    )
+    back = Client()
+
+    @back.socket.on("call")
+    async def answer(payload: Any) -> Any:
+        return "moved"
+
+    await back.connect(pair.here.url, token=await pair.here.user("alice"), session_id=session)
+    stack.push_async_callback(back.close)
+    assert await asked == "moved"
+
+
+async def test_a_node_that_was_taken_for_dead_registers_its_connections_anew(
+    pair: Pair, stack: AsyncExitStack
+) -> None:
+    node = pair.here.node
+    bob = await pair.connect_there(stack, "bob")
+    record = await node.users.user_by_login("bob")
+    assert record is not None
+    await _until_connected(pair, record.id, 1)
+    pair.there.pause()
+    await _until_connected(pair, record.id, 0)
+
+    pair.there.resume()
+    await _until_connected(pair, record.id, 1)
+
+    reached = await node.routing.emit_to_users("note", {"n": 1}, [record.id])
+    assert reached.connections == 1
+    assert await bob.until(lambda event, payload: event == "note") == {"n": 1}
+
+
+def _names(payload: Any, change: str) -> set[str]:
+    return {user["name"] for user in payload[change]}
+
+
+async def _when_empty(pair: Pair, user_id: str, session_id: str) -> float:
+    """When the pool knew nothing more of the dead node's user and session (monotonic seconds)."""
+    pool = pair.here.node.pool
+    async with asyncio.timeout(30):
+        while True:
+            found = [*await pool.of_users([user_id]), *await pool.of_session(session_id)]
+            if not found and len(await pool.nodes()) == 1:
+                return time.monotonic()
+            await asyncio.sleep(0.02)
+
+
+async def _when_unused(pair: Pair) -> float:
+    """When no model was in use any more (monotonic seconds)."""
+    async with asyncio.timeout(30):
+        while True:
+            if not await pair.here.node.usage.in_use():
+                return time.monotonic()
+            await asyncio.sleep(0.02)
+
+
+async def _until_connected(pair: Pair, user_id: str, count: int) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if len(await pair.here.node.pool.of_users([user_id])) == count:
+                return
+            await asyncio.sleep(0.02)
