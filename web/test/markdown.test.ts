@@ -57,6 +57,17 @@ describe('hostile text', () => {
   });
 });
 
+describe('code inside a list', () => {
+  const source = '- run\n\n  ```sh\n  npm install\n  ```\n';
+
+  test('has its language and a button', () => {
+    const root = render(source);
+
+    expect(root.querySelector('li pre')?.getAttribute('data-nested-code')).toBe('sh');
+    expect(root.querySelector('li button')?.textContent).toBe('Copy');
+  });
+});
+
 describe('links and images', () => {
   test('links open apart and tell nothing', () => {
     const link = render('[docs](https://example.org/a?b=1)').querySelector('a');
@@ -95,6 +106,10 @@ describe('blocks', () => {
 
   test('code that is still being written is a block already', () => {
     expect(toBlocks('```js\nlet a').at(-1)).toMatchObject({ kind: 'code', code: 'let a' });
+  });
+
+  test('a list that does not begin with one keeps its numbers', () => {
+    expect(render('3. c\n4. d').querySelector('ol')?.start).toBe(3);
   });
 
   test('alignment of table columns stays, without inline styles', () => {

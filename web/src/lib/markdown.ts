@@ -33,11 +33,15 @@ for (const name of ['th_open', 'td_open']) {
   };
 }
 
+// Code inside a list or a quotation; `HtmlBlock` gives it colours and makes its button work.
 markdown.renderer.rules['fence'] = (tokens, index) => {
   const token = tokens[index]!;
-  const language = languageOf(token);
-  const name = markdown.utils.escapeHtml(language);
-  return `<pre data-nested-code="${name}"><code>${markdown.utils.escapeHtml(token.content)}</code></pre>`;
+  const language = markdown.utils.escapeHtml(languageOf(token));
+  const code = markdown.utils.escapeHtml(token.content);
+  return (
+    `<div class="nested-code"><button type="button" class="nested-code-copy">Copy</button>` +
+    `<pre tabindex="0" data-nested-code="${language}"><code>${code}</code></pre></div>`
+  );
 };
 
 // An image from elsewhere tells its server who reads the conversation, and when: it stays a link that the
@@ -65,7 +69,7 @@ export function isOwnFile(url: string): boolean {
 const SANITISE = {
   ALLOWED_TAGS: [
     ...['p', 'br', 'hr', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'blockquote', 'ul', 'ol', 'li'],
-    ...['strong', 'em', 's', 'code', 'pre', 'a', 'img', 'span', 'div'],
+    ...['strong', 'em', 's', 'code', 'pre', 'a', 'img', 'span', 'button', 'div'],
     ...['table', 'thead', 'tbody', 'tr', 'th', 'td'],
   ],
   ALLOWED_ATTR: [
@@ -85,6 +89,8 @@ const SANITISE = {
     'data-nested-code',
   ],
   ALLOW_DATA_ATTR: false,
+  // No addresses: the rule for addresses below would drop them.
+  ADD_URI_SAFE_ATTR: ['data-nested-code', 'loading', 'start', 'tabindex', 'type'],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|tel:|\/(?!\/)|#)/i,
 };
 
