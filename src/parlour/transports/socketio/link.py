@@ -185,10 +185,7 @@ class SocketLink:
 
     def send(self, encoded: Encoded) -> None:
         if self._live:
-            # What `EngineConnection.send` does, without the call: this runs once per delivery.
-            connection = self._connection
-            if connection.outbox is not None or not connection.carrier.write(encoded):
-                connection.send(encoded)
+            self._connection.send(encoded)
         elif not self._over:
             self._hold(encoded)
 
