@@ -130,6 +130,7 @@ class Chats:
                     session_id, caller.user.id, client_type="http", created_at=now, last_seen=now
                 )
             )
+        await self._node.gateway.keep(session_id)
         fresh = caller.connection is not None and caller.connection.fresh
         # A session that this very connection began has nothing stored yet.
         stored = {} if fresh else await self._node.sessions.values(session_id, thread_id)

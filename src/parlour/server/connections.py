@@ -20,6 +20,7 @@ class Connection:
     """Dies with the network; the session behind it does not. Compared by identity."""
 
     __slots__ = (
+        "active_at",
         "away",
         "bucket",
         "caller",
@@ -58,6 +59,7 @@ class Connection:
         self.caller: Caller | None = None
         self.bucket = Bucket(0.0, 0.0)
         self.away = False
+        self.active_at = 0
         self.known = False
         self.homes = (f"user:{user.id}", f"session:{session.id}")
 

@@ -41,6 +41,7 @@ class Gateway:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._expiries: list[tuple[int, str]] = []
+        self._unsaved: dict[str, SessionRecord] = {}
 
     # -- connect ---------------------------------------------------------------------------------
 
@@ -61,7 +62,7 @@ class Gateway:
         asked = self._parse(auth)
         identity = await self._identify(link.handshake, asked.token)
         user = identity.user
-        if len(node.hub.members(f"user:{user.id}")) >= node.settings.connections_per_user:
+        if node.hub.count(f"user:{user.id}") >= node.settings.connections_per_user:
             raise ConnectionRefused("too_many_connections", "Too many connections of this user.")
         missing = [name for name in node.settings.user_env if not asked.user_env.get(name)]
         if missing:
@@ -147,6 +148,11 @@ class Gateway:
             created_at=now,
             last_seen=now,
         )
+        if asked.session_id is None:
+            # Nobody else knows this id: the session is stored when there is something to keep of it.
+            self._unsaved[session_id] = wanted
+            return wanted, False
+        await self.keep(session_id)
         try:
             bound = await node.sessions.bind(wanted)
         except Forbidden as error:
@@ -154,6 +160,13 @@ class Gateway:
         # What the client just sent is newer than what is stored; the environment is stored nowhere.
         bound.user_env = dict(asked.user_env)
         return bound, bound.created_at != now
+
+    async def keep(self, session_id: str) -> None:
+        """Store a session that was not worth it until now. Idempotent."""
+        record = self._unsaved.get(session_id)
+        if record is not None:
+            await self._node.sessions.bind(record)
+            self._unsaved.pop(session_id, None)
 
     async def _open_thread(self, connection: Connection, thread_id: str) -> None:
         """The client named its conversation at connect: open the chat, enter the room, send the history."""
@@ -197,7 +210,8 @@ class Gateway:
         self._node.hub.remove(connection)
         self._node.registrar.changed(connection)
         self._node.presence.forget(connection)
-        self._node.activity.seen(connection.session)
+        if self._unsaved.pop(connection.session.id, None) is None:
+            self._node.activity.seen(connection.session)
         self._node.metrics.connections_closed.labels(reason[:40]).inc()
 
     # -- tokens ----------------------------------------------------------------------------------

@@ -78,6 +78,9 @@ class Hub:
     def members(self, room: str) -> list[Connection]:
         return list(self._rooms.get(room, ()))
 
+    def count(self, room: str) -> int:
+        return len(self._rooms.get(room, ()))
+
     def occupied(self, room: str) -> bool:
         return room in self._rooms
 

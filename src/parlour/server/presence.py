@@ -69,6 +69,10 @@ class _Room:
         self.version = 0
 
 
+ACTIVITY_GRAIN_MS = 1_000
+"""Activity of one connection is noted once in this time."""
+
+
 class Presences:
     """Presence of this node's rooms. The hub tells who enters and leaves."""
 
@@ -91,7 +95,11 @@ class Presences:
     def active(self, connection: Connection, active: bool = True) -> None:
         """The person did something at this connection, or says to be away from it."""
         if active:
-            self._active[connection.sid] = (connection, self._node.clock.now_ms())
+            now = self._node.clock.now_ms()
+            if not connection.away and now - connection.active_at < ACTIVITY_GRAIN_MS:
+                return
+            connection.active_at = now
+            self._active[connection.sid] = (connection, now)
             self._active.move_to_end(connection.sid)
             self._node.registrar.seen(connection)
         self._set_away(connection, not active)
