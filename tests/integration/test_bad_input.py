@@ -404,6 +404,8 @@ async def test_what_else_is_wrong_at_connect_is_told(
 # -- commands --------------------------------------------------------------------------------------
 
 THREAD: dict[str, Any] = {"thread_id": "thread-of-alice", "command_id": "c"}
+CHANNEL = {"channel_id": "c", "command_id": "c"}
+
 VALID: dict[str, dict[str, Any]] = {
     "heartbeat": {},
     "user-join": {"auth": {"token": "t"}},
@@ -420,6 +422,19 @@ VALID: dict[str, dict[str, Any]] = {
     "session:end": {},
     "thread:update": {**THREAD, "title": "t", "tags": ["t"]},
     "thread:delete": THREAD,
+    "typing": {"room": "thread:thread-of-alice", "typing": True},
+    "usage": {"model": "m", "action": "use", "chat_id": "c"},
+    "join-channels": {"auth": {"token": "t"}},
+    "events:channel": {**CHANNEL, "message_id": "m", "data": {"type": "typing", "data": {}}},
+    "message:react": {**CHANNEL, "message_id": "m", "emoji": "+1", "remove": False},
+    "message:pin": {**CHANNEL, "message_id": "m", "pinned": True},
+    "channel:create": {"kind": "group", "name": "n", "user_ids": [], "command_id": "c"},
+    "channel:update": {**CHANNEL, "name": "n"},
+    "channel:delete": CHANNEL,
+    "channel:members:add": {**CHANNEL, "user_ids": ["u"]},
+    "channel:members:remove": {**CHANNEL, "user_id": "u"},
+    "channel:members:role": {**CHANNEL, "user_id": "u", "role": "member"},
+    "channel:mute": {**CHANNEL, "muted": True},
 }
 """One payload per command that has the documented shape."""
 
@@ -494,6 +509,12 @@ NESTED: list[tuple[str, str, Any]] = [
     ("message:send", "command_id", {"command_id": "c" * 200}),
     ("action:call", "action.payload", {"action": {"id": "a", "name": "a", "payload": []}}),
     ("action:call", "action.name", {"action": {"id": "a"}}),
+    ("message:send", "exactly one", {"channel_id": "c"}),
+    ("channel:create", "kind", {"kind": "secret"}),
+    ("channel:create", "grants", {"grants": {"everyone": "own"}}),
+    ("channel:members:role", "role", {"role": "king"}),
+    ("channel:members:add", "user_ids", {"user_ids": []}),
+    ("events:channel", "data.type", {"data": {"type": "shout"}}),
     ("thread:update", "title", {"title": ""}),
     ("thread:update", "tags.0", {"tags": ["t" * 51]}),
     ("user-join", "auth.token", {"auth": {}}),

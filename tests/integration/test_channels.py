@@ -13,11 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from parlour.core.channels import PostMessage
+from parlour.core.channels import PostMessage, RemoveMember
 from parlour.core.users import User
+from parlour.ports import Lost
 from parlour.testing.servers import PostgresServer, RedisServer
 from tests.apps import ScriptedApp
-from tests.rest import code_of, rest
+from tests.rest import code_of, rest, sent_events
 from tests.serving import Client, Served, serve
 
 Wanted = Callable[[str, Any], bool]
@@ -297,6 +298,29 @@ async def test_taking_a_grant_back_ends_live_reading(team: Team) -> None:
     assert [m["content"] for m in heard(team.carl, "message")] == ["public"]
 
 
+async def test_access_is_asked_again_when_nobody_knows_what_was_missed(team: Team) -> None:
+    # The removal's event is lost together with the history of the stream.
+    await team.bob.call("join-channels")
+    node = team.b.node
+    done = await node.channels._store.change(
+        RemoveMember(team.channel, team.ids["bob"]),
+        User(team.ids["ann"], "ann"),
+        at=node.clock.now_ms(),
+        limits=node.channels._limits,
+    )
+    await node.announcements.announced([key for _, key in done.told])
+    feed = node.feeds.peek(team.room)
+    assert feed is not None
+
+    feed.hear(Lost(team.room))
+    await team.bob.until(lambda e, p: e == "access:updated" and p["reason"] == "access")
+    await say(team.ann, team.channel, "secret")
+    answer = await team.bob.call("join-channels")
+
+    assert answer["channels"] == []
+    assert heard(team.bob, "message") == []
+
+
 # -- subscribing -----------------------------------------------------------------------------------
 
 
@@ -490,6 +514,27 @@ async def test_a_stranger_gets_an_error_and_no_data(team: Team) -> None:
     assert codes == {(404, "not_found"), (403, "forbidden")}
     assert not any("secret" in one.text for one in answers)
     assert mine.json() == {"items": []}
+
+
+async def test_a_removed_member_s_event_stream_ends(team: Team, bob: httpx.AsyncClient) -> None:
+    source = f"/api/streams/{team.room}"
+    async with bob.stream("GET", source, headers={"accept": "text/event-stream"}) as response:
+        events = sent_events(response)
+        await anext(events)
+        await say(team.ann, team.channel, "before")
+        await team.ann.call(
+            "channel:members:remove",
+            channel_id=team.channel,
+            user_id=team.ids["bob"],
+            command_id="remove",
+        )
+        await say(team.ann, team.channel, "secret")
+        async with asyncio.timeout(5):
+            told = [event.data async for event in events]
+
+    kinds = [one["data"]["type"] for one in told if "data" in one]
+    assert kinds == ["message", "member:removed"]
+    assert "secret" not in str(told)
 
 
 async def test_a_file_of_a_channel_is_read_by_its_members_only(

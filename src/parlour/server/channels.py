@@ -235,7 +235,7 @@ class Channels:
                 self._expel(connection, room, "deleted")
             return
         if event.type != MEMBER_REMOVED:
-            self._node.tasks.spawn(self._review(room), f"review {room}")
+            self.review(room)
             return
         gone = [one for one in hub.members(room) if one.user.id == body.get("user_id")]
         for connection in gone:
@@ -244,9 +244,15 @@ class Channels:
             # Somebody who was added again at the same time may have entered before this was heard.
             self._node.tasks.spawn(self._readmit(room, gone), f"readmit {room}")
 
+    def review(self, room: str) -> None:
+        """What a channel grants has changed, or nobody knows what was missed: ask again for everybody."""
+        self._node.tasks.spawn(self._review(room), f"review {room}")
+
     async def _review(self, room: str) -> None:
-        """What a channel grants has changed: take out who may no longer read it."""
+        """Take out who may no longer read the channel. The stream is followed first: what ends access from
+        then on is heard."""
         channel_id = room.partition(":")[2]
+        await self._node.rooms.follow(room)
         users = {one.user.id: one.user for one in self._node.hub.members(room)}
         allowed: set[str] = set()
         try:

@@ -26,6 +26,8 @@ class Delivery:
 
         self.shut_out: Callable[[Event], None] = _nobody
         """Takes those out of a channel's room who may no longer read it after this event."""
+        self.review: Callable[[str], None] = _unreviewed
+        """The same where it is not known what was missed."""
 
     def events(self, stream: str, events: list[Event]) -> None:
         if not self._hub.occupied(stream):
@@ -54,6 +56,8 @@ class Delivery:
         """Continuity is broken: everybody is told to subscribe again; who followed by position leaves."""
         notice = encode_event("access:updated", [{"room": stream, "reason": "position_lost"}])
         renewed = self.renew(stream)
+        if renewed and stream.startswith("channel:"):
+            self.review(stream)
         for connection in self._hub.members(stream):
             if not renewed or connection.rooms[stream] is not None:
                 self._hub.leave(stream, connection)
@@ -61,6 +65,10 @@ class Delivery:
 
 
 def _nobody(event: Event) -> None:
+    return None
+
+
+def _unreviewed(stream: str) -> None:
     return None
 
 

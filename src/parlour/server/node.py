@@ -183,6 +183,7 @@ class Node:
         )
         self.channels = Channels(self, backends.channels)
         delivery.shut_out = self.channels.shut_out
+        delivery.review = self.channels.review
         self.typing = Typing(self)
         self.overview = Overview(self)
         self.usage = UsageOfModels(self)
@@ -565,6 +566,7 @@ async def _open_backends(
         progress=progress,
         pool_size=settings.database_pool_size,
         time_limit=settings.database_timeout_seconds,
+        exclusive=settings.embedded,
     )
     stack.push_async_callback(store.close)
     if settings.redis_url is None:
