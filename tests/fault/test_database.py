@@ -464,6 +464,26 @@ async def test_a_database_that_is_not_there_is_unavailable() -> None:
         )
 
 
+async def test_a_database_that_somebody_numbers_streams_in_has_one_owner(
+    postgres: PostgresServer,
+) -> None:
+    # Two processes that number in their own memory would give one number twice, and the archive
+    # would take the second event for the first.
+    url = await postgres.create_database("owned")
+    owner = await open_sql(url, clock=ManualClock(), exclusive=True)
+
+    with pytest.raises(DataFolderBusy, match="another process"):
+        await open_sql(url, clock=ManualClock(), exclusive=True)
+    beside = await open_sql(url, clock=ManualClock())
+    await owner.close()
+    after = await open_sql(url, clock=ManualClock(), exclusive=True)
+
+    assert await beside.users.count_users() == 0
+    assert await after.users.count_users() == 0
+    await beside.close()
+    await after.close()
+
+
 async def test_two_nodes_that_start_together_migrate_once(postgres: PostgresServer) -> None:
     url = await postgres.create_database("together")
     steps: list[int] = []

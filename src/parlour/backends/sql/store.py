@@ -55,10 +55,14 @@ class SqlStore:
     async def close(self) -> None:
         """Finish accepted writes and release everything; idempotent."""
         await self.database.close()
-        if isinstance(self._owned, DataFolder):
-            self._owned.release()
-        elif self._owned is not None:
-            await asyncio.to_thread(self._owned.cleanup)
+        await _release(self._owned)
+
+
+async def _release(owned: DataFolder | tempfile.TemporaryDirectory[str] | None) -> None:
+    if isinstance(owned, DataFolder):
+        owned.release()
+    elif owned is not None:
+        await asyncio.to_thread(owned.cleanup)
 
 
 async def open_sql(
@@ -69,6 +73,7 @@ async def open_sql(
     progress: Progress | None = None,
     pool_size: int = 10,
     time_limit: float = 10.0,
+    exclusive: bool = False,
 ) -> SqlStore:
     """Open a database, bring its tables up to date, and give its stores.
 
@@ -77,23 +82,25 @@ async def open_sql(
     `postgresql+asyncpg`) is accepted and does not matter. `data_folder` holds the files; with a
     SQLite file it is locked for this process. Without one files go to a temporary folder.
     `progress` hears `(done, total, name)` for each migration. `time_limit` (seconds) bounds each
-    transaction on PostgreSQL.
+    transaction on PostgreSQL. `exclusive` owns a PostgreSQL database as well: whoever numbers
+    streams in its own memory must be the only one.
 
     Raises `SettingsError` for a URL it cannot use, `DataFolderBusy` when another process has the
-    folder, `Unavailable` when the database cannot be reached or written.
+    folder or the database, `Unavailable` when the database cannot be reached or written.
     """
     parsed = _parse(url)
     owned = _own(parsed, data_folder)
     try:
         database = await _connect(parsed, pool_size, time_limit)
         try:
+            if exclusive and isinstance(database, PostgresDatabase):
+                await database.hold_alone()
             await migrate(database, progress)
         except BaseException:
             await database.close()
             raise
     except BaseException:
-        if isinstance(owned, DataFolder):
-            owned.release()
+        await _release(owned)
         raise
     folder = data_folder or Path(
         owned.name if isinstance(owned, tempfile.TemporaryDirectory) else "."
