@@ -127,12 +127,13 @@ class Router:
 
     async def _work(self, connection: Connection) -> None:
         try:
-            with structlog.contextvars.bound_contextvars(
+            # The task's own context: nothing has to be put back.
+            structlog.contextvars.bind_contextvars(
                 sid=connection.sid, user=connection.user.id, session=connection.session.id
-            ):
-                while connection.commands:
-                    event, payload, ack = connection.commands.popleft()
-                    await self._answer(connection, event, payload, ack)
+            )
+            while connection.commands:
+                event, payload, ack = connection.commands.popleft()
+                await self._answer(connection, event, payload, ack)
         finally:
             connection.working = False
 
