@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -335,6 +336,20 @@ async def test_draining_waits_for_slow_clients_no_longer_than_its_limit(kind):
 
         assert server.transport.stats()["connections"] == 0
         client.transport.abort()
+
+
+async def test_a_polling_client_that_never_comes_back_is_forgotten_after_a_close(kind):
+    async with run(kind, close_timeout=0.1) as server, httpx.AsyncClient() as http:
+        url = f"http://127.0.0.1:{server.port}{PATH}/?EIO=4&transport=polling"
+        sid = json.loads((await http.get(url)).text[1:])["sid"]
+        await http.post(f"{url}&sid={sid}", content="40")
+        await http.get(f"{url}&sid={sid}")
+        [link] = server.node.links.values()
+
+        link.close()
+
+        assert await server.transport.wait_empty(5)
+        assert server.node.left == {link.sid: ["server"]}
 
 
 async def test_connections_that_are_gone_leave_nothing_behind(kind):

@@ -227,6 +227,8 @@ class EngineConnection:
         if self._closing_at is not None:
             if now >= self._closing_at:
                 self.carrier.abort()
+                # A client that polled and went away leaves nobody else to say so.
+                self.lost()
             return
         self._perform(self.engine.tick(now))
         if not self.closed:

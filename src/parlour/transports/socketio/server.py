@@ -10,8 +10,10 @@ from typing import Any, Final, Self
 
 from parlour.server.endpoint import Handshake
 from parlour.server.randomness import connection_id
+from parlour.transports.socketio.asgi_websocket import serve_websocket
 from parlour.transports.socketio.connection import Carrier, EngineConnection
 from parlour.transports.socketio.handshake import Scope
+from parlour.transports.socketio.polling import serve_http
 from parlour.transports.socketio.settings import SocketSettings
 from parlour.transports.socketio.turn import Turn
 from parlour.transports.socketio.wheel import TimerWheel
@@ -73,9 +75,6 @@ class EngineServer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, for the scopes `http` and `websocket`. The path is not looked at: whoever routes
         here has done that (`matches`)."""
-        from parlour.transports.socketio.asgi_websocket import serve_websocket
-        from parlour.transports.socketio.polling import serve_http
-
         serve = serve_websocket if scope["type"] == "websocket" else serve_http
         await serve(self, scope, receive, send)
 
