@@ -283,6 +283,11 @@ export class Connection {
     wire.on('disconnect', () => this.#lost(unanswered('The connection was lost.')));
     wire.on('reconnect', (payload: unknown) => this.#askedToReconnect(payload));
     wire.on('events', (payload: unknown) => this.#receive(payload));
+    // Channels speak under a name of their own, and of some nobody follows the stream.
+    wire.on('events:channel', (payload: unknown) => {
+      this.#receive(payload);
+      this.#signal('events:channel', payload);
+    });
     wire.on('call', (payload: unknown, ack: unknown) => void this.#called(payload, ack));
     wire.on('access:updated', (payload: unknown) => this.#accessChanged(payload));
     for (const event of ['presence', 'error', 'messages:history', 'notification']) {

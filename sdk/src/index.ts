@@ -1,3 +1,39 @@
+export {
+  channelFromSnapshot,
+  channelName,
+  countsAsUnread,
+  EMPTY_CHANNEL,
+  findMessage,
+  foldChannel,
+  renewChannel,
+  withMembers,
+  withMessages,
+  withParent,
+  withReplies,
+} from './channel.js';
+export type {
+  ChannelEvent,
+  ChannelInfo,
+  ChannelKind,
+  ChannelMember,
+  ChannelMessage,
+  ChannelMessages,
+  ChannelRole,
+  ChannelSnapshot,
+  ChannelState,
+  Membership,
+  Reaction,
+} from './channel.js';
+export { Channel } from './channel-view.js';
+export type { ChannelView, PendingChannelMessage, SendOptions } from './channel-view.js';
+export { ChannelsApi } from './channels-api.js';
+export type {
+  LiveConnection,
+  LiveNode,
+  LiveOverview,
+  MessagesPage,
+  NewChannel,
+} from './channels-api.js';
 export { Outbox } from './commands.js';
 export type { Answer, Command, CommandStore, PendingCommand } from './commands.js';
 export { connect, Connection, PROTOCOL } from './connection.js';
@@ -14,6 +50,8 @@ export { digest } from './digest.js';
 export { ParlourError } from './errors.js';
 export type { WireError } from './errors.js';
 export { newId } from './ids.js';
+export { foldPresence, Presence, Typing } from './presence.js';
+export type { People, PresenceStatus, Present } from './presence.js';
 export type * from './protocol.js';
 export { Api } from './rest.js';
 export type {

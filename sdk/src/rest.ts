@@ -197,6 +197,11 @@ export class Api {
     });
   }
 
+  /** Any other call. */
+  request<T>(method: string, path: string, body?: unknown, query?: Query): Promise<T> {
+    return this.#send(method, path, body, query);
+  }
+
   async #send<T>(method: string, path: string, body?: unknown, query?: Query): Promise<T> {
     const headers = this.#headers();
     if (body !== undefined) headers['content-type'] = 'application/json';
