@@ -566,7 +566,7 @@ async def _open_backends(
         progress=progress,
         pool_size=settings.database_pool_size,
         time_limit=settings.database_timeout_seconds,
-        exclusive=settings.embedded,
+        exclusive=settings.redis_url is None,
     )
     stack.push_async_callback(store.close)
     if settings.redis_url is None:
