@@ -551,3 +551,23 @@ async def test_a_file_of_a_channel_is_read_by_its_members_only(
     assert sent.json()["message"]["files"][0]["name"] == "a.txt"
     async with rest(team.b, "carl") as carl:
         assert (await carl.get(f"/api/files/{uploaded['id']}")).status_code == 404
+
+
+# -- people ----------------------------------------------------------------------------------------
+
+
+async def test_people_are_found_by_their_whole_name_only(
+    team: Team, bob: httpx.AsyncClient
+) -> None:
+    answers = [await bob.get("/api/people", params={"q": name}) for name in ("ann", "an", "")]
+
+    assert answers[0].json() == {"items": [{"id": team.ids["ann"], "name": "ann"}]}
+    assert answers[1].json() == {"items": []}
+    assert code_of(answers[2]) == (422, "invalid_payload")
+
+
+async def test_a_stranger_finds_nobody(team: Team) -> None:
+    async with rest(team.a) as stranger:
+        refused = await stranger.get("/api/people", params={"q": "ann"})
+
+    assert code_of(refused) == (401, "unauthenticated")
