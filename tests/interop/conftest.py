@@ -11,14 +11,30 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from parlour.wire.engineio_session import Heartbeat
 from tests.interop.background import in_background
 from tests.interop.protocol_server import running
 
+CALM = Heartbeat(interval=60, timeout=60)
+"""For tests that are not about pings: a slow machine must not miss a pong of 200 ms."""
+
 
 @pytest.fixture(scope="session", params=["asgi", "fast"])
-def port(request) -> Iterator[int]:
+def transport(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def port(transport: str) -> Iterator[int]:
     """The server's port. It has a thread and a loop of its own, as it would have a process."""
-    with in_background(running(transport=request.param)) as port:
+    with in_background(running(transport=transport, heartbeat=CALM)) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def beating_port(transport: str) -> Iterator[int]:
+    """The same with the suites' heartbeat."""
+    with in_background(running(transport=transport)) as port:
         yield port
 
 
@@ -100,15 +116,31 @@ class Raw:
         await self.http.aclose()
 
 
-@pytest.fixture
-async def engine(port) -> AsyncIterator[Raw]:
-    raw = Raw(port, "/engine.io")
+async def _raw(port: int, path: str) -> AsyncIterator[Raw]:
+    raw = Raw(port, path)
     yield raw
     await raw.close()
 
 
 @pytest.fixture
-async def sockets(port) -> AsyncIterator[Raw]:
-    raw = Raw(port, "/socket.io")
-    yield raw
-    await raw.close()
+async def engine(port: int) -> AsyncIterator[Raw]:
+    async for raw in _raw(port, "/engine.io"):
+        yield raw
+
+
+@pytest.fixture
+async def beating_engine(beating_port: int) -> AsyncIterator[Raw]:
+    async for raw in _raw(beating_port, "/engine.io"):
+        yield raw
+
+
+@pytest.fixture
+async def sockets(port: int) -> AsyncIterator[Raw]:
+    async for raw in _raw(port, "/socket.io"):
+        yield raw
+
+
+@pytest.fixture
+async def beating_sockets(beating_port: int) -> AsyncIterator[Raw]:
+    async for raw in _raw(beating_port, "/socket.io"):
+        yield raw
