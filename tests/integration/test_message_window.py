@@ -14,8 +14,7 @@ from redis.asyncio.client import Monitor
 
 from parlour.config import Settings
 from parlour.errors import InvalidPayload
-from parlour.server.message_window import MessageWindow
-from parlour.server.node import open_message_window
+from parlour.server.message_window import MessageWindow, open_message_window
 from parlour.testing.clock import ManualClock
 from parlour.testing.servers import RedisServer
 

@@ -10,17 +10,24 @@ For people who want only this part (reference document 004): `add_message`, `get
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import orjson
 
+from parlour.config import Settings
 from parlour.core.streams import Dedupe, NewEvent, Page, Position
 from parlour.core.thread import ThreadState, fold
 from parlour.errors import InvalidPayload, NotFound
 from parlour.ports import Archive, Clock, EventLog, HotLog
+from parlour.server.archived_log import ArchivedLog
+from parlour.server.clock import SystemClock, new_id
+from parlour.server.composition import open_backends
 from parlour.server.projector import Projector
 from parlour.server.synchroniser import Synchroniser
+from parlour.server.tasks import Tasks
+from parlour.telemetry import Metrics
 
 READ_PAGE = 10_000
 ROLES = frozenset({"user", "assistant", "system"})
@@ -29,7 +36,7 @@ Message = dict[str, Any]
 
 
 class MessageWindow:
-    """Messages by session (a conversation's id). Made by `parlour.server.node.open_message_window`.
+    """Messages by session (a conversation's id). Made by `open_message_window`.
 
     A message is `{id?, role, content, timestamp?, metadata?, userId?}`; more fields are kept as they are.
     """
@@ -147,3 +154,51 @@ def _stream(session_id: str) -> str:
 
 def _source(message: Mapping[str, Any]) -> str:
     return f"user:{message['userId']}" if "userId" in message else "app"
+
+
+@asynccontextmanager
+async def open_message_window(
+    settings: Settings, *, clock: Clock | None = None
+) -> AsyncIterator[MessageWindow]:
+    """The message window without a server: cache, synchroniser and database, for people who want only
+    this part. Everything that was added is in the database when the block ends. Raises as `run_node`.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        backends = await open_backends(settings, clock, stack, None)
+        tasks = await stack.enter_async_context(Tasks())
+        projector = Projector(backends.archive, settings.max_messages_per_session, _nobody)
+        synchroniser = None
+        if backends.behind is not None:
+            synchroniser = Synchroniser(
+                backends.behind,
+                backends.archive,
+                backends.leases,
+                f"window-{new_id()[:12]}",
+                Metrics(),
+                interval=settings.session_sync_interval_seconds,
+                pressure=settings.max_unsynced_events // 10,
+                synced=projector.behind,
+            )
+            tasks.spawn(synchroniser.run(), "synchroniser")
+        tasks.spawn(projector.run(), "projector")
+        window = MessageWindow(
+            ArchivedLog(backends.hot, backends.archive),
+            backends.hot,
+            backends.archive,
+            projector,
+            synchroniser,
+            clock,
+            new_id,
+            settings.max_messages_per_session,
+        )
+        try:
+            yield window
+        finally:
+            await window.sync()
+            if backends.leave is not None:
+                await backends.leave(backends.archive.seal)
+
+
+async def _nobody(stream: str, state: ThreadState) -> None:
+    """There is no list that follows."""

@@ -1,44 +1,25 @@
-"""A node: one server process. `run_node` is the only way in, and the only place that composes backends."""
+"""A node: one server process. `run_node` is the only way in."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 import orjson
 import structlog
 
-from parlour.backends.memory.bus import MemoryBus
-from parlour.backends.memory.log import MemoryLog
-from parlour.backends.memory.pool import MemoryPool
-from parlour.backends.memory.usage import MemoryUsage
-from parlour.backends.redis import open_redis
-from parlour.backends.sql import SqlStore, open_sql
-from parlour.backends.window import WindowLimits
 from parlour.config import Settings
-from parlour.core.streams import NewEvent, Position
+from parlour.core.streams import NewEvent
 from parlour.core.thread import ThreadState
 from parlour.core.users import User
 from parlour.errors import CallError, CommandError, NotFound, ParlourError, TooLarge
 from parlour.ports import (
-    Announcements,
-    Archive,
-    Bus,
-    ChannelStore,
     Clock,
-    ConnectionPool,
-    FileStore,
     HotLog,
-    Leases,
-    SessionStore,
     ThreadRecord,
-    ThreadStore,
-    UsagePool,
-    UserStore,
 )
 from parlour.server import handlers
 from parlour.server.accounts import Accounts, Revocation, as_user
@@ -51,13 +32,13 @@ from parlour.server.calls import Calls
 from parlour.server.channels import Channels
 from parlour.server.chats import Chats
 from parlour.server.clock import SystemClock, new_id
+from parlour.server.composition import Backends, open_backends
 from parlour.server.connections import Caller, Connection
 from parlour.server.delivery import Delivery
 from parlour.server.feeds import Feeds
 from parlour.server.gateway import Gateway
 from parlour.server.hub import Hub
 from parlour.server.listing import Listing
-from parlour.server.message_window import MessageWindow
 from parlour.server.overview import Overview
 from parlour.server.peers import Peers
 from parlour.server.permissions import Permissions
@@ -91,33 +72,6 @@ LISTED_KEPT = 10_000
 
 RECONNECT_AFTER_MS = 200
 """How long clients wait at least when the node goes away; the transport spreads them from there on."""
-
-
-Leave = Callable[[Callable[[str, Position], Awaitable[bool]]], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Backends:
-    """The stores of one node."""
-
-    hot: HotLog
-    archive: Archive
-    bus: Bus
-    leases: Leases
-    sessions: SessionStore
-    users: UserStore
-    threads: ThreadStore
-    files: FileStore
-    channels: ChannelStore
-    announcements: Announcements
-    pool: ConnectionPool
-    usage: UsagePool
-    behind: HotLog | None = None
-    """The hot log, where the archive is written behind it by the synchroniser."""
-    counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
-    """Database transactions since the start: reads and writes."""
-    leave: Leave | None = None
-    """Seals what an embedded hot log held, at the end of the process."""
 
 
 class Node:
@@ -495,7 +449,7 @@ async def run_node(
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        backends = await _open_backends(settings, clock, stack, progress)
+        backends = await open_backends(settings, clock, stack, progress)
         node = Node(settings, app, clock, backends)
         async with node.tasks:
             await node.start()
@@ -503,149 +457,3 @@ async def run_node(
                 yield node
             finally:
                 await node.stop()
-
-
-@asynccontextmanager
-async def open_message_window(
-    settings: Settings, *, clock: Clock | None = None
-) -> AsyncIterator[MessageWindow]:
-    """The message window without a server: cache, synchroniser and database, for people who want only
-    this part. Everything that was added is in the database when the block ends. Raises as `run_node`.
-    """
-    clock = clock or SystemClock()
-    async with AsyncExitStack() as stack:
-        backends = await _open_backends(settings, clock, stack, None)
-        tasks = await stack.enter_async_context(Tasks())
-        projector = Projector(backends.archive, settings.max_messages_per_session, _nobody)
-        synchroniser = None
-        if backends.behind is not None:
-            synchroniser = Synchroniser(
-                backends.behind,
-                backends.archive,
-                backends.leases,
-                f"window-{new_id()[:12]}",
-                Metrics(),
-                interval=settings.session_sync_interval_seconds,
-                pressure=settings.max_unsynced_events // 10,
-                synced=projector.behind,
-            )
-            tasks.spawn(synchroniser.run(), "synchroniser")
-        tasks.spawn(projector.run(), "projector")
-        window = MessageWindow(
-            ArchivedLog(backends.hot, backends.archive),
-            backends.hot,
-            backends.archive,
-            projector,
-            synchroniser,
-            clock,
-            new_id,
-            settings.max_messages_per_session,
-        )
-        try:
-            yield window
-        finally:
-            await window.sync()
-            if backends.leave is not None:
-                await backends.leave(backends.archive.seal)
-
-
-async def _nobody(stream: str, state: ThreadState) -> None:
-    """There is no list that follows."""
-
-
-async def _open_backends(
-    settings: Settings,
-    clock: Clock,
-    stack: AsyncExitStack,
-    progress: Callable[[int, int, str], None] | None,
-) -> Backends:
-    store = await open_sql(
-        settings.database_url.get_secret_value(),
-        settings.data_folder,
-        clock=clock,
-        progress=progress,
-        pool_size=settings.database_pool_size,
-        time_limit=settings.database_timeout_seconds,
-        exclusive=settings.redis_url is None,
-    )
-    stack.push_async_callback(store.close)
-    if settings.redis_url is None:
-        return await _open_embedded(settings, clock, stack, store)
-    return await _open_shared(settings, settings.redis_url.get_secret_value(), stack, store)
-
-
-async def _open_shared(
-    settings: Settings, redis_url: str, stack: AsyncExitStack, store: SqlStore
-) -> Backends:
-    """Many processes: hot window, bus, sessions and leases in Redis, written behind to the database."""
-    redis = await open_redis(
-        redis_url,
-        prefix=settings.redis_key_prefix,
-        time_limit=settings.redis_timeout_seconds,
-        sentinels=settings.sentinels,
-        cluster=settings.redis_cluster,
-    )
-    stack.push_async_callback(redis.close)
-    hot = redis.log(
-        origin=store.archive.origin(writes_through=False), limits=window_limits(settings)
-    )
-    stack.push_async_callback(hot.close)
-    return Backends(
-        hot=hot,
-        archive=store.archive,
-        bus=redis.bus,
-        leases=redis.leases,
-        sessions=redis.sessions,
-        users=store.users,
-        threads=store.threads,
-        files=store.files,
-        channels=store.channels,
-        announcements=store.announcements,
-        pool=redis.pool,
-        usage=redis.usage,
-        counts=store.counts,
-        behind=hot,
-    )
-
-
-def window_limits(settings: Settings) -> WindowLimits:
-    """The hot window's bounds."""
-    return WindowLimits(
-        messages=settings.max_messages_per_session,
-        unsynced_events=settings.max_unsynced_events,
-        unsynced_bytes=settings.max_unsynced_bytes,
-        expiry_ms=settings.session_expiry_seconds * 1000,
-    )
-
-
-async def _open_embedded(
-    settings: Settings, clock: Clock, stack: AsyncExitStack, store: SqlStore
-) -> Backends:
-    """One process: the hot window in memory, written through to the database unless told otherwise."""
-    stored = settings.durability == "stored"
-    hot = MemoryLog(
-        clock=clock,
-        origin=store.archive.origin(writes_through=stored),
-        journal=store.archive if stored else None,
-        limits=window_limits(settings),
-    )
-    stack.push_async_callback(hot.close)
-    bus = MemoryBus()
-    stack.push_async_callback(bus.close)
-    return Backends(
-        hot=hot,
-        behind=None if stored else hot,
-        leave=None if stored else hot.leave,
-        archive=store.archive,
-        bus=bus,
-        leases=store.leases,
-        sessions=store.sessions,
-        users=store.users,
-        threads=store.threads,
-        files=store.files,
-        channels=store.channels,
-        announcements=store.announcements,
-        pool=MemoryPool(clock),
-        usage=MemoryUsage(clock),
-        counts=store.counts,
-    )
