@@ -84,6 +84,7 @@ class Presences:
         self._wake = asyncio.Event()
         self._versions = count(1)
         self._active: OrderedDict[str, tuple[Connection, int]] = OrderedDict()
+        self._heard_of: set[str] = set()
         node.hub.watch(self._moved)
         node.peers.on("presence", self._hear_change)
         node.peers.on("presence:slot", self._hear_slot)
@@ -133,7 +134,7 @@ class Presences:
         """`{status, last_seen}` by user, over all tabs and nodes; `last_seen` in ms, None where nobody is
         connected. Raises `Unavailable`."""
         seen: dict[str, list[int]] = {user_id: [] for user_id in user_ids}
-        for entry in await self._node.pool.of_users(user_ids):
+        for entry in await self._node.registrar.connections_of(user_ids):
             seen[entry.user_id].append(entry.last_seen)
         now = self._node.clock.now_ms()
         return {
@@ -234,8 +235,7 @@ class Presences:
 
     def peers(self) -> set[str]:
         """The other nodes whose people are known here."""
-        nodes = {node for room in self._rooms.values() for node in room.presence.slots}
-        return nodes - {self._node.id}
+        return set(self._heard_of)
 
     def entered(self, name: str) -> None:
         """This node is now known to have members of the room: exchange slots with the others."""
@@ -246,6 +246,7 @@ class Presences:
 
     def departed(self, node_id: str) -> None:
         """A node died, and its connections with it."""
+        self._heard_of.discard(node_id)
         for name, room in list(self._rooms.items()):
             room.greeted.discard(node_id)
             if node_id in room.presence.slots:
@@ -273,6 +274,7 @@ class Presences:
         room = self._rooms.get(body["room"])
         if room is None:
             return
+        self._heard_of.add(sender)
         known = room.presence.slots.get(sender, Slot(0)).version
         if body["since"] != known and body["version"] > known:
             self._node.peers.tell(sender, "presence:want", {"room": body["room"]})
@@ -284,6 +286,7 @@ class Presences:
     def _hear_slot(self, sender: str, body: dict[str, Any]) -> None:
         room = self._rooms.get(body["room"])
         if room is not None:
+            self._heard_of.add(sender)
             people = {one[0]: Present(*one) for one in body["people"]}
             theirs = Presence({sender: Slot(body["version"], people)})
             self._replace(body["room"], room, room.presence.merge(theirs))
@@ -308,6 +311,8 @@ class Presences:
             while self._due and self._due[0][0] <= now:
                 _, name = heapq.heappop(self._due)
                 await self._work(name)
+                # Many rooms may be due at once; nobody else has to wait for all of them.
+                await asyncio.sleep(0)
             soonest = min(away_due, self._due[0][0]) if self._due else away_due
             self._wake.clear()
             try:

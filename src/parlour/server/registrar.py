@@ -8,7 +8,7 @@ was lost all end the same way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -31,7 +31,7 @@ WATCH_SECONDS: Final = 0.5
 RENEW_SECONDS: Final = 5.0
 """How often the connections' last activity is written."""
 
-AT_ONCE: Final = 200
+AT_ONCE: Final = 50
 REAPED_AT_ONCE: Final = 20
 REAPER_MS: Final = 30_000
 RETRY_SECONDS: Final = 0.5
@@ -53,6 +53,7 @@ class Registrar:
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self._lease: Lease | None = None
+        self._dead: frozenset[str] = frozenset()
         self.arrivals: list[Arrival] = []
         self.departed: list[Callable[[str], None]] = []
         """Called with the id of each other node that died."""
@@ -61,6 +62,15 @@ class Registrar:
     def entry(self, connection: Connection) -> PoolEntry | None:
         """The connection as the other nodes know it."""
         return self._entries.get(connection.sid)
+
+    async def connections_of(self, user_ids: Sequence[str]) -> list[PoolEntry]:
+        """The users' connections, without those of nodes that died and are still being cleared up.
+        Raises `Unavailable`."""
+        found = await self._node.pool.of_users(user_ids)
+        for suspect in {entry.node for entry in found} & self._dead:
+            if await self.alive(suspect):
+                self._dead -= {suspect}
+        return [entry for entry in found if entry.node not in self._dead]
 
     @property
     def alone(self) -> bool:
@@ -76,7 +86,8 @@ class Registrar:
 
     def seen(self, connection: Connection) -> None:
         """The person behind the connection did something just now."""
-        self._seen[connection.sid] = self._node.clock.now_ms()
+        if connection.sid in self._entries:
+            self._seen[connection.sid] = self._node.clock.now_ms()
 
     def _moved(self, room: str, connection: Connection, entered: bool) -> None:
         if not room.startswith(("user:", "session:")) and (
@@ -99,9 +110,10 @@ class Registrar:
                 self._lease_name(self._node.id), self._node.id, self._node.lease_ms
             )
             self._node.tasks.spawn(self._keep(self._keep_lease, self._period()), "node lease")
+            self._node.tasks.spawn(self._keep(self._watch, WATCH_SECONDS), "other nodes")
             self._node.tasks.spawn(self._keep(self._bury, WATCH_SECONDS), "dead nodes")
         self._node.tasks.spawn(self._run(), "registrar")
-        self._node.tasks.spawn(self._keep(self._renew, RENEW_SECONDS), "pool renewal")
+        self._node.tasks.spawn(self._keep(self.renew, RENEW_SECONDS), "pool renewal")
 
     async def stop(self) -> None:
         """Leave nothing behind."""
@@ -209,17 +221,16 @@ class Registrar:
             last_seen=now,
         )
 
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
         """Write when the connections were last active."""
         seen, self._seen = self._seen, {}
-        held = [(self._entries[sid], at) for sid, at in seen.items() if sid in self._entries]
-        for first in range(0, len(held), AT_ONCE):
-            part = held[first : first + AT_ONCE]
-            gone = await self._node.pool.renew(
-                [entry for entry, _ in part], max(at for _, at in part)
-            )
-            for entry in gone:
+        while seen:
+            part = [seen.popitem() for _ in range(min(AT_ONCE, len(seen)))]
+            held = [(self._entries[sid], at) for sid, at in part if sid in self._entries]
+            latest = max((at for _, at in held), default=0)
+            for entry in await self._node.pool.renew([entry for entry, _ in held], latest):
                 self._forgotten(entry)
+            await asyncio.sleep(0)
 
     def _forgotten(self, entry: PoolEntry) -> None:
         """The pool lost a connection that is still there: register it anew."""
@@ -272,8 +283,19 @@ class Registrar:
         holder = await self._node.leases.holder(self._lease_name(node_id))
         return holder is not None and holder.owner == node_id
 
+    async def _watch(self) -> None:
+        """Notice which nodes died, and stop waiting for them."""
+        node = self._node
+        listed = await node.pool.nodes() - {node.id}
+        related = node.presence.peers() | node.peers.awaited()
+        dead = {one for one in sorted(listed | related) if not await self.alive(one)}
+        for one in sorted(dead & related | dead - self._dead):
+            for departed in self.departed:
+                departed(one)
+        self._dead = frozenset(dead & listed)
+
     async def _bury(self) -> None:
-        """Remove what dead nodes left in the pool, and stop waiting for them."""
+        """Remove what dead nodes left in the pool. One node does it, under the dead one's lease."""
         node = self._node
         for left in await node.leases.abandoned("node:", REAPED_AT_ONCE):
             dead = left.name.partition(":")[2]
@@ -283,7 +305,3 @@ class Registrar:
                 log.warning("dead node cleared up", dead=dead, connections=len(gone))
             if lease is not None:
                 await node.leases.release(lease)
-        for peer in sorted(node.presence.peers() | node.peers.awaited()):
-            if not await self.alive(peer):
-                for departed in self.departed:
-                    departed(peer)

@@ -353,7 +353,7 @@ class Routing:
     # -- finding and asking ----------------------------------------------------------------------
 
     async def _of_users(self, users: Sequence[str], reached: Reached) -> Sequence[PoolEntry]:
-        return await self._known("pool", self._node.pool.of_users(users), reached, ())
+        return await self._known("pool", self._node.registrar.connections_of(users), reached, ())
 
     async def _nodes_of(self, room: str, reached: Reached) -> set[str]:
         """The other nodes with members of a room."""
