@@ -6,7 +6,13 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, select, update
 
-from parlour.backends.sql.channel_rows import Wire, message_row, message_wire, reactions_of
+from parlour.backends.sql.channel_rows import (
+    Wire,
+    fresh_message_wire,
+    message_row,
+    message_wire,
+    reactions_of,
+)
 from parlour.backends.sql.channel_schema import (
     channel_files,
     channel_follows,
@@ -44,14 +50,15 @@ def post(work: Work, change: PostMessage) -> Wire:
     seq = row.last_seq + 1
     _count_message(work, row.id, seq)
     named = mentions(change.content)
-    work.connection.execute(channel_messages.insert(), _values(work, change, seq, named))
+    values = _values(work, change, seq, named)
+    work.connection.execute(channel_messages.insert(), values)
     _note_mentions(work, row.id, change.message_id, named)
     for file in change.files:
         work.connection.execute(
             upsert(work.connection, channel_files).on_conflict_do_nothing(),
             {"file_id": file["id"], "message_id": change.message_id, "channel_id": row.id},
         )
-    wire = _shown(work, row.id, change.message_id)
+    wire = fresh_message_wire(values)
     events: list[tuple[str, str | None, Wire]] = [("message", wire["id"], wire)]
     if parent is None:
         _follow(work, row.id, change.message_id, work.actor.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
@@ -90,7 +91,13 @@ def message_wires(connection: Connection, rows: Sequence[Row[Any]]) -> list[Wire
     return [_message(row, reactions.get(row.id, [])) for row in rows]
 
 
-def _message(row: Row[Any], reactions: list[Wire]) -> Wire:
+def fresh_message_wire(values: Wire) -> Wire:
+    """A message as it was just written, without reading it again."""
+    columns = dict.fromkeys(channel_messages.c.keys())
+    return _message(SimpleNamespace(**{**columns, **values}), [])
+
+
+def _message(row: Any, reactions: list[Wire]) -> Wire:
     gone = row.deleted_at is not None
     return {
         "id": row.id,

@@ -107,9 +107,12 @@ def standing(connection: Connection, row: Row[Any], user: User) -> Standing:
             channel_members.c.channel_id == row.id, channel_members.c.user_id == user.id
         )
     )
-    read, write = granted(connection, Kind.CHANNEL, row.id, user)
+    kind = ChannelKind(row.kind)
+    read = write = False
+    if kind is ChannelKind.STANDARD:  # private channels have no grants
+        read, write = granted(connection, Kind.CHANNEL, row.id, user)
     return Standing(
-        ChannelKind(row.kind),
+        kind,
         None if role is None else Role(role),
         granted_read=read,
         granted_write=write,

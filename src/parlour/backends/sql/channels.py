@@ -3,8 +3,10 @@ receipt."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, assert_never
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
@@ -14,6 +16,7 @@ from parlour.backends.sql import channel_reads as reads
 from parlour.backends.sql.announcements import once
 from parlour.backends.sql.channel_work import Work, granted
 from parlour.backends.sql.engine import Database
+from parlour.backends.sql.postgres import PostgresDatabase
 from parlour.core.access import Kind
 from parlour.core.channels import (
     AddMembers,
@@ -44,6 +47,8 @@ class SqlChannelStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._takes_turns = isinstance(database, PostgresDatabase)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def change(
         self,
@@ -64,7 +69,18 @@ class SqlChannelStore:
 
             return once(connection, key, at, do)
 
-        return await self._database.write(unit)
+        if not self._takes_turns or isinstance(change, CreateChannel | MarkRead | Mute):
+            return await self._database.write(unit)
+        async with self._turn(change.channel_id):
+            return await self._database.write(unit)
+
+    def _turn(self, channel_id: str) -> asyncio.Lock:
+        """Changes of one channel wait for each other here: in PostgreSQL each would wait for the
+        channel's row and hold one of the pool's few connections meanwhile."""
+        turn = self._turns.get(channel_id)
+        if turn is None:
+            turn = self._turns[channel_id] = asyncio.Lock()
+        return turn
 
     # -- reading ---------------------------------------------------------------------------------
 
