@@ -180,7 +180,8 @@ export class Outbox {
     if (!this.#entries.has(entry.view.command_id)) return;
     if (error.retryable) {
       entry.due = Date.now() + Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** (entry.attempts - 1));
-      this.#show(entry, { state: 'waiting' });
+      // A server that refuses for now has something to say; a lost connection shows by itself.
+      this.#show(entry, { state: 'waiting', error: error.code === 'unanswered' ? null : error });
       this.flush();
       return;
     }

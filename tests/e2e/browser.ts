@@ -50,9 +50,13 @@ export class Visitors {
 
   /** Somebody with an account, made for this test. */
   async person(name: string, password: string, options?: BrowserContextOptions): Promise<ChatPage> {
-    const signIn = await this.stranger(options);
-    await signIn.signUp(name, password);
-    return new ChatPage(signIn.page);
+    return this.enter(await this.stranger(options), name, password);
+  }
+
+  /** A stranger gets an account. */
+  async enter(stranger: SignInPage, name: string, password: string): Promise<ChatPage> {
+    await stranger.signUp(name, password);
+    return new ChatPage(stranger.page);
   }
 
   /** Another tab of the same person. */

@@ -62,6 +62,7 @@ test('Stop ends a long answer, and what was written stays after a reload', async
   await chat.page.reload();
   await chat.lastAnswer.waitFor();
 
+  expect(await chat.stop.count()).toBe(0);
   expect(await chat.outcome.getAttribute('data-outcome')).toBe('stopped');
   expect(text.split(' ').length).toBeLessThan(1500);
   expect(await chat.answerText()).toBe(text);
@@ -77,6 +78,21 @@ test('a page that is reloaded in mid-answer misses nothing', async () => {
   await chat.settled();
 
   expect(await chat.answerText()).toBe(upTo(150));
+});
+
+test('after a reload the conversation is in the list, and its content where it was', async () => {
+  const chat = await somebody();
+  await chat.converse('count to 7');
+  await chat.newChat();
+  await chat.page.reload();
+  await chat.page.getByTestId('welcome').waitFor();
+
+  await chat.thread('count to 7').click();
+  await chat.spoken('count to 7').waitFor();
+
+  expect(await chat.threads.count()).toBe(1);
+  expect(await chat.answerText()).toBe('1 2 3 4 5 6 7');
+  expect(await chat.stop.count()).toBe(0);
 });
 
 test('a question is answered where it stands', async () => {

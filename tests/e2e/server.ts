@@ -1,6 +1,6 @@
 /** The real server in a process of its own, with a throw-away data folder. */
 
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -45,7 +45,15 @@ export class AppServer {
 
   /** One of the examples, as `parlour run` serves it. */
   static example(name: string, settings: Settings = {}): Promise<AppServer> {
-    const file = join(ROOT, 'examples', name);
+    return AppServer.#run(join(ROOT, 'examples', name), settings);
+  }
+
+  /** One of the apps that were written for these tests. */
+  static app(name: string, settings: Settings = {}): Promise<AppServer> {
+    return AppServer.#run(join(ROOT, 'tests/e2e/apps', name), settings);
+  }
+
+  static #run(file: string, settings: Settings): Promise<AppServer> {
     const args = (port: number, data: string) => [
       ...['run', file, '--port', String(port)],
       ...['--data', data],
@@ -112,6 +120,28 @@ export class AppServer {
   /** End the process without a chance to tidy up. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL');
+  }
+
+  /** No file of the process can grow: what a full disk does to a writer. */
+  fillDisk(): void {
+    this.#limitFiles('1:unlimited');
+  }
+
+  emptyDisk(): void {
+    this.#limitFiles('unlimited:unlimited');
+  }
+
+  #limitFiles(limit: string): void {
+    execFileSync('prlimit', ['--pid', String(this.#process!.pid), `--fsize=${limit}`]);
+  }
+
+  /** A command of the operator on the same data, beside the server. */
+  async command(...words: string[]): Promise<void> {
+    const child = spawn(join(BIN, 'parlour'), [...words, '--data', this.#data], {
+      stdio: 'ignore',
+    });
+    const [code] = (await once(child, 'exit')) as [number];
+    if (code !== 0) throw new Error(`parlour ${words.join(' ')} ended with ${code}.`);
   }
 
   /** Replace the process as a deploy does. */

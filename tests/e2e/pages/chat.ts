@@ -72,6 +72,12 @@ export class ChatPage {
     await this.stop.waitFor({ state: 'detached' });
   }
 
+  /** Whether the server still knows this browser. */
+  async signedIn(): Promise<boolean> {
+    const answer = await this.page.request.get('api/auth/me');
+    return answer.ok();
+  }
+
   async newChat(): Promise<void> {
     await this.page.getByTestId('new-chat').click();
     await this.page.getByTestId('welcome').waitFor();
