@@ -81,7 +81,7 @@ async def running_for_clients(
     endpoint = ClientEndpoint()
     settings = {
         "path": PATH,
-        "heartbeat": Heartbeat(interval=1, timeout=1),
+        "heartbeat": Heartbeat(interval=1, timeout=10),
         "namespaces": frozenset({"/", "/other"}),
     } | settings
     sockets = SocketTransport(endpoint, SocketSettings(**settings), SystemClock())

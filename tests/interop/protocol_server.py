@@ -87,17 +87,19 @@ class SystemClock:
 
 
 @asynccontextmanager
-async def running(port: int = 0, transport: str = "asgi") -> AsyncIterator[int]:
+async def running(
+    port: int = 0, transport: str = "asgi", heartbeat: Heartbeat = HEARTBEAT
+) -> AsyncIterator[int]:
     """The suites' server in this process; gives its port."""
     anyone = ("*",)
     echo = EchoServer(
-        SocketSettings(path="/engine.io", heartbeat=HEARTBEAT, allowed_origins=anyone)
+        SocketSettings(path="/engine.io", heartbeat=heartbeat, allowed_origins=anyone)
     )
     sockets = SocketTransport(
         SuiteEndpoint(),
         SocketSettings(
             path="/socket.io",
-            heartbeat=HEARTBEAT,
+            heartbeat=heartbeat,
             allowed_origins=anyone,
             namespaces=frozenset({"/", "/custom"}),
         ),

@@ -27,8 +27,8 @@ async def closed(socket) -> ConnectionClosed:
 # handshake
 
 
-async def test_polling_opens_with_the_documented_handshake(engine):
-    response = await engine.get()
+async def test_polling_opens_with_the_documented_handshake(beating_engine):
+    response = await beating_engine.get()
 
     assert response.status_code == 200
     assert response.text[0] == "0"
@@ -36,7 +36,7 @@ async def test_polling_opens_with_the_documented_handshake(engine):
     assert set(opening) == OPENING_KEYS
     assert isinstance(opening["sid"], str)
     assert opening["upgrades"] == ["websocket"]
-    assert (opening["pingInterval"], opening["pingTimeout"]) == (300, 200)
+    assert (opening["pingInterval"], opening["pingTimeout"]) == (300, 2000)
     assert opening["maxPayload"] == 1_000_000
 
 
@@ -169,16 +169,16 @@ async def test_2_mb_in_a_message_are_refused_and_the_process_goes_on(engine):
 # heartbeat
 
 
-async def test_polling_is_pinged_and_lives_while_it_answers(engine):
-    sid = await engine.open_polling()
+async def test_polling_is_pinged_and_lives_while_it_answers(beating_engine):
+    sid = await beating_engine.open_polling()
 
     for _ in range(3):
-        assert (await engine.poll(sid)).text == "2"
-        assert (await engine.post(sid, "3")).status_code == 200
+        assert (await beating_engine.poll(sid)).text == "2"
+        assert (await beating_engine.post(sid, "3")).status_code == 200
 
 
-async def test_a_websocket_is_pinged_and_lives_while_it_answers(engine):
-    socket = await engine.websocket()
+async def test_a_websocket_is_pinged_and_lives_while_it_answers(beating_engine):
+    socket = await beating_engine.websocket()
     await socket.recv()
 
     for _ in range(3):
@@ -186,16 +186,16 @@ async def test_a_websocket_is_pinged_and_lives_while_it_answers(engine):
         await socket.send("3")
 
 
-async def test_polling_without_a_pong_is_over_after_interval_and_timeout(engine):
-    sid = await engine.open_polling()
+async def test_polling_without_a_pong_is_over_after_interval_and_timeout(beating_engine):
+    sid = await beating_engine.open_polling()
 
-    assert (await engine.poll(sid)).text == "2"
-    assert (await engine.poll(sid)).text == "6"  # the connection ended under this poll
-    assert (await engine.poll(sid)).status_code == 400
+    assert (await beating_engine.poll(sid)).text == "2"
+    assert (await beating_engine.poll(sid)).text == "6"  # the connection ended under this poll
+    assert (await beating_engine.poll(sid)).status_code == 400
 
 
-async def test_a_websocket_without_a_pong_is_closed(engine):
-    await closed(await engine.websocket())
+async def test_a_websocket_without_a_pong_is_closed(beating_engine):
+    await closed(await beating_engine.websocket())
 
 
 # close

@@ -61,8 +61,8 @@ async def test_a_connection_that_does_not_begin_with_connect_is_closed(sockets, 
     await closed(socket)
 
 
-async def test_leaving_the_main_namespace_leaves_the_connection_open(sockets):
-    socket, *_ = await join(sockets)
+async def test_leaving_the_main_namespace_leaves_the_connection_open(beating_sockets):
+    socket, *_ = await join(beating_sockets)
 
     await socket.send("41")
 
