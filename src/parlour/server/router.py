@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 COMMANDS_WAITING = 256
 """Commands of one connection that may wait; more is `rate_limited`."""
 
+HEARTBEAT = "heartbeat"
+
 Answer = Mapping[str, Any]
 AsyncHandler = Callable[["Node", Caller, Any], Awaitable[Answer]]
 SyncHandler = Callable[["Node", Caller, Any], Answer]
@@ -100,7 +102,9 @@ class Router:
 
     def receive(self, connection: Connection, event: str, payload: Any, ack: Ack | None) -> None:
         """One event of a connection. Never raises, never waits."""
-        self._node.presence.active(connection)
+        if event != HEARTBEAT:
+            # A heartbeat says itself whether the person is there.
+            self._node.presence.active(connection)
         try:
             self._limit(connection)
             route = self._routes.get(event)

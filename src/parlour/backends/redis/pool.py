@@ -9,8 +9,8 @@
     pool:nodes, pool:generation
 
 Every key may live on another shard of a Cluster, so no step spans two. Order makes up for it: a
-node's own list is written first and erased last, hence whatever a dying node had registered is found
-in it. Each erasure compares the generation, so that nobody removes what was registered anew.
+node's own list is written first and erased last, hence whatever a dying node had registered is
+found in it. Each erasure compares the generation, so that nobody removes what was registered anew.
 """
 
 from __future__ import annotations
