@@ -56,6 +56,7 @@ bench: $(VENV)/.dev ## Measure connections and streams (JSON=file)
 	$(BIN)/python -m benchmarks.connections $(if $(JSON),--json $(JSON))
 	$(BIN)/python -m benchmarks.streams $(if $(JSON),--json $(basename $(JSON))-streams.json)
 	$(BIN)/python -m benchmarks.reconnect $(if $(JSON),--json $(basename $(JSON))-reconnect.json)
+	$(BIN)/python -m benchmarks.pool $(if $(JSON),--json $(basename $(JSON))-pool.json)
 
 bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))

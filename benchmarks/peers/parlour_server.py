@@ -10,7 +10,6 @@ a stream, as an answer that is being streamed does."""
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import sys
 import tempfile
@@ -77,8 +76,6 @@ async def main(port: int, transport: str, durability: str, stores: list[str]) ->
         listener = open_port("127.0.0.1", port)
         async with serving(settings, ChatApp(Registry())) as served:
             token = await token_of(served.node)
-            gc.collect()
-            gc.freeze()
             print(json.dumps({"ready": True, "token": token}), flush=True)
             await listen(served, settings, listener)
 
