@@ -125,19 +125,26 @@ export function fold(
     asks: new Map(state.asks),
     runs: new Map(state.runs),
   };
-  for (const event of events) RULES.get(event.type)?.(draft, event);
   trim(draft, window);
+  for (const event of events) {
+    RULES.get(event.type)?.(draft, event);
+    // After each event: how events were grouped must not matter.
+    trim(draft, window);
+  }
   return draft;
 }
 
 function trim(draft: Draft, window: number): void {
-  if (drop(draft.messages, draft.messages.size - window)) draft.truncated = true;
-  drop(draft.steps, draft.steps.size - STEP_WINDOW);
+  if (drop(draft.messages, window)) draft.truncated = true;
+  drop(draft.steps, STEP_WINDOW);
 }
 
-function drop(records: Map<string, unknown>, excess: number): boolean {
-  if (excess <= 0) return false;
-  for (const id of [...records.keys()].slice(0, excess)) records.delete(id);
+function drop(records: Map<string, unknown>, limit: number): boolean {
+  if (records.size <= limit) return false;
+  for (const id of records.keys()) {
+    records.delete(id);
+    if (records.size <= limit) break;
+  }
   return true;
 }
 

@@ -112,6 +112,11 @@ CASES: dict[str, list[Pair]] = {
         ("chat:title", {"title": "Second"}),
     ],
     "unknown types change nothing": [message("m1"), ("later:invention", {"id": "m1"})],
+    "deleting at a full window": [
+        *[message(f"m{n}") for n in range(1000)],
+        message("m1000"),
+        ("message:delete", {"id": "m500"}),
+    ],
     "window": [message(f"m{n}", content=str(n)) for n in range(1005)],
 }
 

@@ -68,6 +68,18 @@ def test_window_keeps_the_newest_messages_in_order() -> None:
     assert state.truncated
 
 
+def test_window_is_kept_after_each_event() -> None:
+    """Adding one and deleting another at a full window gave 1,000 in one batch and 999 in two."""
+    history = events(CASES["deleting at a full window"])
+    together, _ = fold(ThreadState(), history)
+
+    apart = ThreadState()
+    for event in history:
+        apart, _ = fold(apart, [event])
+
+    assert apart.to_wire() == together.to_wire()
+
+
 def test_touched_names_what_was_written_and_removed() -> None:
     pairs = [message("a"), message("b"), ("message:delete", {"id": "a"})]
 

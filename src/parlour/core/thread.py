@@ -109,25 +109,26 @@ class Touched:
 def fold(
     state: ThreadState, events: Sequence[Event], *, window: int = MESSAGE_WINDOW
 ) -> tuple[ThreadState, Touched]:
-    """Apply `events`, in order, to a copy of `state`."""
+    """Apply `events`, in order, to a copy of `state`. How they were grouped does not matter: the window is
+    kept after each event."""
     state, touched = state.copy(), Touched()
+    trim(state, window)
     for event in events:
         rule = _RULES.get(event.type)
         if rule is not None:
             rule(state, event, touched)
-    trim(state, window)
+            if len(state.messages) > window or len(state.steps) > STEP_WINDOW:
+                trim(state, window)
     return state, touched
 
 
 def trim(state: ThreadState, window: int) -> None:
     """Keep the newest `window` messages and `STEP_WINDOW` steps. In place, on a state that the caller owns."""
-    excess = len(state.messages) - window
-    if excess > 0:
-        for message_id in list(state.messages)[:excess]:
-            del state.messages[message_id]
+    while len(state.messages) > window:
+        del state.messages[next(iter(state.messages))]
         state.truncated = True
-    for step_id in list(state.steps)[: max(0, len(state.steps) - STEP_WINDOW)]:
-        del state.steps[step_id]
+    while len(state.steps) > STEP_WINDOW:
+        del state.steps[next(iter(state.steps))]
 
 
 def digest(text: str) -> tuple[int, str]:
