@@ -352,6 +352,30 @@ async def test_a_polling_client_that_never_comes_back_is_forgotten_after_a_close
         assert server.node.left == {link.sid: ["server"]}
 
 
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_client_that_is_upgrading_hears_of_the_end_in_its_poll(kind, how):
+    # Its polling is paused for good once the probe was answered: a mere noop left it waiting for a ping.
+    async with run(kind) as server, httpx.AsyncClient() as http:
+        url = f"http://127.0.0.1:{server.port}{PATH}/?EIO=4&transport=polling"
+        sid = json.loads((await http.get(url)).text[1:])["sid"]
+        await http.post(f"{url}&sid={sid}", content="40")
+        await http.get(f"{url}&sid={sid}")
+        candidate = await server.open(f"{QUERY}&sid={sid}")
+        [link] = server.node.links.values()
+        poll = asyncio.create_task(http.get(f"{url}&sid={sid}"))
+        connection = server.transport.connections[sid]
+        while not getattr(connection.carrier, "waiting", True):  # noqa: ASYNC110 - no one tells
+            await asyncio.sleep(0)
+
+        if how == "close":
+            link.close()
+        else:
+            connection.abort("test")
+
+        assert (await poll).text.endswith("1")
+        await until_closed(candidate)
+
+
 async def test_connections_that_are_gone_leave_nothing_behind(kind):
     async with run(kind) as server:
         await (await server.join())[0].close()

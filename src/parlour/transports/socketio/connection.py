@@ -248,7 +248,11 @@ class EngineConnection:
         """Write what waits, then close the carrier, by force after the close time limit."""
         if self._ended:
             return
+        upgrading = self._candidate is not None
         self._end(reason)
+        if upgrading:
+            # The client has stopped polling, or is about to: it hears of the end now or by no ping.
+            self._queue(engineio.CLOSE, True)
         self._closing_at = self.server.now() + self.server.settings.close_timeout
         self.server.wheel.schedule(self, self._closing_at)
         self.carrier.finish()

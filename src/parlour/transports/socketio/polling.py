@@ -57,7 +57,11 @@ class PollingCarrier:
         self.wake()
 
     def abort(self) -> None:
-        self.wake()
+        if self._waiter is not None and not self._waiter.done():
+            # Told, not only released: a client that is about to upgrade polls no more, and would not
+            # notice until its ping is missing.
+            self._finishing = True
+            self.wake()
 
     def take(self, connection: EngineConnection) -> list[Encoded]:
         """What the waiting GET is answered with; never empty."""
