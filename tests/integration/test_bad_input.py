@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
+import signal
 import sqlite3
 import struct
 import sys
@@ -31,6 +33,7 @@ from parlour.chat.application import ChatApp
 from parlour.chat.registry import Registry, registering
 from parlour.server.handlers import TABLES
 from parlour.server.router import COMMANDS_WAITING, Route
+from tests.integration.test_cli_serving import ADDRESS, parlour
 from tests.rest import code_of, rest
 from tests.serving import Client, Served, serve
 
@@ -89,6 +92,13 @@ def app(behaviour: Behaviour) -> ChatApp:
             behaviour.swallowed += 1
         await asyncio.Event().wait()
 
+    async def swallow_all() -> None:
+        await cl.Message("begun").send()
+        while not behaviour.release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.1)
+        await cl.Message("too late").send()
+
     async def talk_endlessly() -> None:
         out = cl.Message("")
         while True:
@@ -108,6 +118,7 @@ def app(behaviour: Behaviour) -> ChatApp:
         "thread": block_a_thread,
         "loop": block_the_loop,
         "swallow": swallow_once,
+        "swallow all": swallow_all,
         "endless": talk_endlessly,
         "call": call_the_client,
         "surrogate": say_what_cannot_be_sent,
@@ -972,6 +983,59 @@ async def test_a_handler_that_swallows_its_cancellation_is_stopped_all_the_same(
     assert (await alice.end_of(run_id))["outcome"] == "stopped"
     assert behaviour.swallowed == 1
     assert await bystander.is_unharmed()
+
+
+async def test_a_handler_that_never_ends_is_left_behind(
+    alice: Person, bystander: Bystander, behaviour: Behaviour
+) -> None:
+    run_id = (await alice.say("swallow all"))["run_id"]
+    await alice.client.until(lambda event, payload: "begun" in json.dumps(payload))
+
+    answer = await alice.stop()
+
+    assert answer["accepted"]
+    assert (await alice.end_of(run_id))["outcome"] == "stopped"
+    assert (await alice.outcome_of("next"))["outcome"] == "completed"
+    behaviour.release.set()
+    assert await bystander.is_unharmed()
+    assert await alice.texts() == ["swallow all", "begun", "next", "you said next"]
+
+
+NEVER_ENDING_APP = """
+import asyncio
+import parlour as cl
+
+@cl.on_message
+async def reply(message: cl.Message):
+    await cl.Message("begun").send()
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+"""
+
+
+async def test_a_handler_that_never_ends_does_not_keep_the_process(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(NEVER_ENDING_APP)
+    limits = {"PARLOUR_SHUTDOWN_RUNS_SECONDS": "1", "PARLOUR_SIGN_UP": "true"}
+    async with parlour(tmp_path, "run", "app.py", "--port", "0", **limits) as running:
+        address = await running.until(ADDRESS)
+        async with httpx.AsyncClient(base_url=address, timeout=20) as http:
+            body = {"name": "Ann", "password": "long enough"}
+            token = (await http.post("/api/auth/sign-up", json=body)).json()["token"]
+        client = Client()
+        await client.connect(address, token=token)
+        ann = Person(client, "thread-of-ann")
+        await client.call("subscribe", stream=f"thread:{ann.thread_id}")
+        await ann.say("hello")
+        await client.until(lambda event, payload: "begun" in json.dumps(payload))
+
+        running.signal(signal.SIGTERM)
+        code = await running.ends()
+
+    assert code == 0
+    assert "a handler does not end" in running.told
 
 
 async def test_a_text_that_no_client_could_read_fails_its_run(

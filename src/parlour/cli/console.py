@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,6 +21,9 @@ out = Console()
 err = Console(stderr=True)
 
 T = TypeVar("T")
+
+LAST_SECONDS = 2.0
+"""How long what was cancelled at the very end may take."""
 
 
 class Commands(TyperGroup):
@@ -52,12 +57,27 @@ def _tell(error: ParlourError) -> None:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where there is one."""
+    """Run on uvloop where there is one. What the work leaves running is cancelled; where that does not
+    help, the process ends without it."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
+        return asyncio.run(_run_alone(work))
+    return uvloop.run(_run_alone(work))
+
+
+async def _run_alone(work: Coroutine[Any, Any, T]) -> T:
+    result = await work
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest and (await asyncio.wait(rest, timeout=LAST_SECONDS))[1]:
+        # A handler that swallows every cancellation; the loop would wait for it for ever. The stores
+        # are closed by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return result
 
 
 @contextmanager

@@ -67,6 +67,8 @@ class Run:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._work = work
         self._streams: dict[str, TokenStream] = {}
+        self._given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._silent = False
 
     @property
     def thread_id(self) -> str:
@@ -77,7 +79,13 @@ class Run:
         return f"thread:{self.chat.thread_id}"
 
     async def emit(self, *events: NewData) -> Position:
-        """Append conversation events, in one step. Raises `LeaseLost` when the conversation was taken over."""
+        """Append conversation events, in one step. Raises `LeaseLost` when the conversation was taken over,
+        or goes on without this run."""
+        if self._silent:
+            raise LeaseLost("This run was given up; the conversation goes on without it.")
+        return await self._append(*events)
+
+    async def _append(self, *events: NewData) -> Position:
         appended = await self.node.streams.append(
             self.stream_name, *events, cause=self.id, fence=self.fence
         )
@@ -147,18 +155,42 @@ class Run:
 
     async def _execute(self) -> tuple[str, BaseException | None]:
         self.task = asyncio.create_task(self._guarded(), name=f"run {self.id}")
+        first = asyncio.FIRST_COMPLETED
         try:
-            await asyncio.wait({self.task})
+            await asyncio.wait({self.task, self._given_up}, return_when=first)
         except asyncio.CancelledError:
             # The node goes down: end the app's code first, then say how the run ended.
-            self.task.cancel()
-            await asyncio.wait({self.task})
+            await self._end_work(self.task)
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
             return "interrupted", None
+        if not self.task.done():
+            await self._leave_behind(self.task)
+            return "stopped", None
         if self.task.cancelled():
             return ("stopped" if self.stopping else "interrupted"), None
         error = self.task.exception()
         return ("failed", error) if error is not None else ("completed", None)
+
+    def give_up(self) -> None:
+        """The app's code swallows every cancellation: the conversation goes on without it."""
+        if not self._given_up.done():
+            self._given_up.set_result(None)
+
+    async def _end_work(self, task: asyncio.Task[None]) -> None:
+        for _ in range(STOP_ATTEMPTS):
+            task.cancel()
+            done, _ = await asyncio.wait({task}, timeout=1.0)
+            if done:
+                return
+        await self._leave_behind(task)
+
+    async def _leave_behind(self, task: asyncio.Task[None]) -> None:
+        """Keep what was said until now; whatever the code says from here on is refused."""
+        log.error("a handler does not end; going on without it", handler=self.handler)
+        self._silent = True
+        for writer in self._streams.values():
+            await writer.settle()
+        task.add_done_callback(_note_late_end)
 
     async def _guarded(self) -> None:
         try:
@@ -197,7 +229,7 @@ class Run:
         delay = 0.1
         for attempt in range(TERMINAL_ATTEMPTS):
             try:
-                await self.emit(*events)
+                await self._append(*events)
                 await self.save_values()
                 return
             except LeaseLost:
@@ -210,6 +242,12 @@ class Run:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
         log.error("terminal event left to the sweeper", run=self.id)
+
+
+def _note_late_end(task: asyncio.Task[None]) -> None:
+    """What a run that was given up ends with, if it ever does."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("a handler that was given up has ended", error=repr(error))
 
 
 class ThreadQueue:
@@ -284,6 +322,11 @@ class Runs:
                 # A handler that swallowed the cancellation is asked again.
                 if not run.ended.done() and run.task is not None:
                     run.task.cancel()
+        pending = [future for future in ended if not future.done()]
+        if pending:
+            for run in runs:
+                run.give_up()
+            await asyncio.wait(pending, timeout=1.0)
         return [run.id for run in runs if run.ended.done()]
 
     async def stop_elsewhere(self, thread_id: str, run_ids: Sequence[str]) -> list[str]:
