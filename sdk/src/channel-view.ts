@@ -176,11 +176,6 @@ export class Channel {
     await this.#read(() => this.#api.members(this.id), withMembers);
   }
 
-  /** Look again: access was given back. */
-  reopen(): void {
-    this.#follower.reset();
-  }
-
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -14,6 +14,7 @@ import {
 } from '@parlour/sdk';
 import { toast } from 'svelte-sonner';
 
+import { Channels } from '../channels/directory.svelte';
 import { address, BASE, storageKey } from './base';
 import { environment } from './environment';
 import { newThread } from './new-thread.svelte';
@@ -40,6 +41,7 @@ class App {
   connection = $state.raw<Connection | null>(null);
   link = $state.raw<ConnectionState>({ phase: 'connecting', error: null, retryAt: null });
   threads = $state.raw<ThreadList | null>(null);
+  channels = $state.raw<Channels | null>(null);
   /** Why the person was signed out, for the sign-in page. */
   notice = $state<string | null>(null);
   /** Names of what the app needs from this person and does not have (`user_env`). */
@@ -197,12 +199,18 @@ class App {
     connection.on('notification', showNotice);
     this.connection = connection;
     this.link = connection.state.get();
-    this.threads = new ThreadList(this.api, connection, this.user!.id);
+    const channels = new Channels(this.api, connection, this.user!.id);
+    this.channels = channels;
+    this.threads = new ThreadList(this.api, connection, this.user!.id, (event) =>
+      channels.apply(event),
+    );
   }
 
   #disconnect(): void {
     this.threads?.close();
     this.threads = null;
+    this.channels?.close();
+    this.channels = null;
     const connection = this.connection;
     this.connection = null;
     connection?.close();

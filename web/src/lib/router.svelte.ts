@@ -3,6 +3,9 @@ import { address, pathBelow } from './base';
 export type Route =
   | { name: 'new' }
   | { name: 'thread'; id: string }
+  | { name: 'channels' }
+  | { name: 'channel'; id: string }
+  | { name: 'admin' }
   | { name: 'sign-in' }
   | { name: 'sign-up' }
   | { name: 'not-found' };
@@ -12,7 +15,12 @@ export function parseRoute(path: string): Route {
   if (parts.length === 0) return { name: 'new' };
   if (parts.length === 1 && parts[0] === 'sign-in') return { name: 'sign-in' };
   if (parts.length === 1 && parts[0] === 'sign-up') return { name: 'sign-up' };
+  if (parts.length === 1 && parts[0] === 'channels') return { name: 'channels' };
+  if (parts.length === 1 && parts[0] === 'admin') return { name: 'admin' };
   const id = parts[1];
+  if (parts.length === 2 && parts[0] === 'channels' && id && /^[\w-]{1,200}$/.test(id)) {
+    return { name: 'channel', id };
+  }
   if (parts.length === 2 && parts[0] === 'c' && id && /^[A-Za-z0-9][\w-]{7,63}$/.test(id)) {
     return { name: 'thread', id };
   }
@@ -22,6 +30,10 @@ export function parseRoute(path: string): Route {
 /** The path of a conversation, below the application's root. */
 export function threadPath(id: string): string {
   return `/c/${encodeURIComponent(id)}`;
+}
+
+export function channelPath(id: string): string {
+  return `/channels/${encodeURIComponent(id)}`;
 }
 
 class Router {

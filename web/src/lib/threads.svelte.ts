@@ -23,7 +23,13 @@ export class ThreadList {
   #follower: Follower;
   #api: Api;
 
-  constructor(api: Api, connection: Connection, userId: string) {
+  /** `others` hears what else happens in the user's stream. */
+  constructor(
+    api: Api,
+    connection: Connection,
+    userId: string,
+    others: (event: StreamEvent) => void = () => undefined,
+  ) {
     this.#api = api;
     void this.reload();
     let joined = false;
@@ -33,7 +39,11 @@ export class ThreadList {
         if (joined) void this.reload();
         joined = true;
       },
-      events: (events) => events.forEach((event) => this.#apply(event)),
+      events: (events) =>
+        events.forEach((event) => {
+          this.#apply(event);
+          others(event);
+        }),
       failed: () => undefined,
     });
   }
