@@ -91,6 +91,21 @@ describe('the outbox', () => {
     expect(sent()).toEqual(['one', 'one', 'two']);
   });
 
+  test('tells what the server says while a message is tried again', async () => {
+    say('one');
+    const error = () => outbox.pending.get().map((entry) => entry.error?.code ?? null);
+
+    line.sent[0]!.refuse('unavailable', true);
+    await settle();
+    const refused = error();
+    await vi.advanceTimersByTimeAsync(1_000);
+    line.sent[1]!.answer({ ok: true });
+    await settle();
+
+    expect(refused).toEqual(['unavailable']);
+    expect(error()).toEqual([]);
+  });
+
   test('goes on behind a message that is refused', async () => {
     for (const content of ['one', 'two']) say(content);
 
