@@ -60,18 +60,18 @@ class _TracedConnection(SocketConnection):
 
     def receive(self, message: str | bytes) -> None:
         kind = message[:1] if isinstance(message, str) else "binary"
-        log.info("packet in", sid=self.engine.sid, type=kind, size=len(message))
+        log.info("packet in", connection=self.engine.label, type=kind, size=len(message))
         super().receive(message)
 
     def receive_packet(self, packet: Packet) -> None:
-        log.info("packet in", sid=self.engine.sid, type=packet.type.value, size=len(packet.data))
+        log.info("packet in", connection=self.engine.label, type=packet.type.value, size=len(packet.data))
         super().receive_packet(packet)
 
     def send(self, encoded: Encoded, barrier: bool = False) -> None:
         kind = str(encoded.parts[0])[:1]
-        log.info("packet out", sid=self.engine.sid, type=kind, size=encoded.size)
+        log.info("packet out", connection=self.engine.label, type=kind, size=encoded.size)
         super().send(encoded, barrier)
 
     def left(self, reason: str) -> None:
-        log.info("connection over", sid=self.engine.sid, reason=reason)
+        log.info("connection over", connection=self.engine.label, reason=reason)
         super().left(reason)

@@ -83,6 +83,11 @@ class EngineSession:
     def closed(self) -> bool:
         return self.state is State.CLOSED
 
+    @property
+    def label(self) -> str:
+        """Names the connection in logs. The whole id is a secret: whoever knows it may poll."""
+        return self.sid[:6]
+
     def open_packet(self, max_payload: int, upgrades: list[str]) -> str:
         """The first packet to the client."""
         opening = {

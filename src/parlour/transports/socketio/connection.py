@@ -178,7 +178,7 @@ class EngineConnection:
 
     def over(self, error: ProtocolError) -> None:
         """The same where the carrier closes itself."""
-        log.info("closing %s: %s", self.engine.sid, error.message)
+        log.info("closing %s: %s", self.engine.label, error.message)
         self.server.counters.protocol_errors += 1
         self._end("parse error")
         self.server.forget(self)
