@@ -209,5 +209,6 @@ export class Outbox {
 
 /** Commands of one lane are sent one at a time. */
 function laneOf({ event, payload, command_id }: Command): string {
-  return event === 'message:send' ? `${event} ${String(payload['thread_id'])}` : command_id;
+  const place = payload['thread_id'] ?? payload['channel_id'];
+  return event === 'message:send' ? `${event} ${String(place)}` : command_id;
 }

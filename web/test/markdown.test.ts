@@ -141,3 +141,12 @@ describe('blocks', () => {
     expect(grown).toEqual(toBlocks(text));
   });
 });
+
+test('a mention is marked, in both spellings, and its name is only text', () => {
+  const html = toBlocks('hi @[<b>Ann</b>](user:u1), <@U:u2|Bob>')
+    .map((block) => (block.kind === 'html' ? block.html : ''))
+    .join('');
+
+  expect(html).toContain('<span class="mention">@&lt;b&gt;Ann&lt;/b&gt;</span>');
+  expect(html).toContain('<span class="mention">@Bob</span>');
+});

@@ -44,6 +44,23 @@ markdown.renderer.rules['fence'] = (tokens, index) => {
   );
 };
 
+// Somebody who is mentioned: `@[name](user:id)`, and `<@U:id|name>` of older clients.
+const MENTION =
+  /@\[([^\]\n]{1,100})\]\(user:[^()\s<>|]{1,200}\)|<@U:([^()\s<>|]{1,200})(?:\|([^<>\n]{0,200}))?>/y;
+markdown.inline.ruler.before('link', 'mention', (state, silent) => {
+  MENTION.lastIndex = state.pos;
+  const found = MENTION.exec(state.src);
+  if (!found) return false;
+  if (!silent) {
+    const token = state.push('mention', 'span', 0);
+    token.content = `@${found[1] ?? (found[3] || found[2])}`;
+  }
+  state.pos += found[0].length;
+  return true;
+});
+markdown.renderer.rules['mention'] = (tokens, index) =>
+  `<span class="mention">${markdown.utils.escapeHtml(tokens[index]!.content)}</span>`;
+
 // An image from elsewhere tells its server who reads the conversation, and when: it stays a link that the
 // reader may follow.
 markdown.renderer.rules['image'] = (tokens, index) => {
