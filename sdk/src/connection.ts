@@ -393,7 +393,7 @@ export class Connection {
   }
 
   #beat(limitMs: number): void {
-    this.request('heartbeat', {}, limitMs).catch((error: ParlourError) => {
+    this.request('heartbeat', { active: isLookedAt() }, limitMs).catch((error: ParlourError) => {
       // A refusal is an answer: the link works. Silence means that it is only half open.
       if (error.code === 'unanswered' && this.#wire.connected) {
         this.restart('The server stopped answering.');
@@ -429,6 +429,11 @@ function isOver(phase: Phase): boolean {
 export function backOff(attempts: number, random: () => number = Math.random): number {
   const base = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** attempts);
   return Math.round(base * (1 + RETRY_MS.spread * (2 * random() - 1)));
+}
+
+/** A page in the background has nobody in front of it; outside a browser there is always somebody. */
+function isLookedAt(): boolean {
+  return typeof document === 'undefined' || document.visibilityState === 'visible';
 }
 
 /** Hear of the network's return, and of a tab that woke up. Does nothing outside a browser. */
