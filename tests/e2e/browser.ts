@@ -10,6 +10,13 @@ import { SignInPage } from './pages/sign-in';
 
 const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 
+const ARGUMENTS = [
+  ...['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic'],
+  // The browser's own errands: nothing leaves this machine.
+  ...['--no-first-run', '--disable-background-networking', '--disable-component-update'],
+  '--disable-sync',
+];
+
 export const PHONE: BrowserContextOptions = {
   viewport: { width: 360, height: 740 },
   hasTouch: true,
@@ -24,8 +31,8 @@ export class Visitors {
 
   static async open(server: AppServer): Promise<Visitors> {
     if (!existsSync(CHROMIUM)) throw new Error(`There is no Chromium at ${CHROMIUM}.`);
-    const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'];
-    return new Visitors(await chromium.launch({ executablePath: CHROMIUM, args }), server);
+    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
+    return new Visitors(browser, server);
   }
 
   private constructor(browser: Browser, server: AppServer) {
