@@ -64,7 +64,9 @@ class _TracedConnection(SocketConnection):
         super().receive(message)
 
     def receive_packet(self, packet: Packet) -> None:
-        log.info("packet in", connection=self.engine.label, type=packet.type.value, size=len(packet.data))
+        log.info(
+            "packet in", connection=self.engine.label, type=packet.type.value, size=len(packet.data)
+        )
         super().receive_packet(packet)
 
     def send(self, encoded: Encoded, barrier: bool = False) -> None:
