@@ -74,8 +74,9 @@ class _Workers:
             if self._stop.is_set():
                 return
             lived = asyncio.get_running_loop().time() - began
-            if lived < HEALTHY_SECONDS and not self._started_well:
-                # The same mistake would stop it again: it has been told, once is enough.
+            if lived < HEALTHY_SECONDS and not self._started_well and code > 0:
+                # The same mistake would stop it again: it has been told, once is enough. A worker that
+                # a signal ended (a negative code) made no mistake.
                 self._failed = True
                 self._stop.set()
                 return
