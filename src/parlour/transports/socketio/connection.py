@@ -259,9 +259,15 @@ class EngineConnection:
 
     def abort(self, reason: str) -> None:
         """Close at once; what waits is dropped, except for a poll that is being answered."""
+        upgrading = self._candidate is not None
         self._end(reason)
         self.server.forget(self)
-        self.carrier.abort()
+        if upgrading:
+            # Told, not only released: a client that is about to upgrade polls no more, and would not
+            # notice until its ping is missing. Any other one sees its poll fail, and comes back.
+            self.carrier.finish()
+        else:
+            self.carrier.abort()
 
     def lost(self, reason: str = "transport close") -> None:
         """The carrier is gone."""

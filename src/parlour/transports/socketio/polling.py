@@ -57,11 +57,7 @@ class PollingCarrier:
         self.wake()
 
     def abort(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            # Told, not only released: a client that is about to upgrade polls no more, and would not
-            # notice until its ping is missing.
-            self._finishing = True
-            self.wake()
+        self.wake()
 
     def take(self, connection: EngineConnection) -> list[Encoded]:
         """What the waiting GET is answered with; never empty."""
