@@ -88,7 +88,11 @@ class Client:
         self.socket.on("*", self._hear)
 
     async def _hear(self, event: str, *args: Any) -> None:
-        self.heard.append((event, args[0] if args else None))
+        self.hear(event, args[0] if args else None)
+
+    def hear(self, event: str, payload: Any) -> None:
+        """Keep something among what was heard."""
+        self.heard.append((event, payload))
         self._news.set()
 
     @classmethod

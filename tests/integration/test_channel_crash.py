@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from parlour.core.streams import Position
 from parlour.testing.servers import PostgresServer, RedisServer, running_redis
 from tests.apps import ScriptedApp
 from tests.integration.test_channels import happened, heard, say, user_id
@@ -50,26 +51,40 @@ async def repeat(server: Served, channel: str) -> Any:
     return again
 
 
-async def test_after_a_restart_it_is_announced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("heard_first", [False, True])
+async def test_after_a_restart_it_is_announced(tmp_path: Path, heard_first: bool) -> None:
     async with serve(ScriptedApp(), tmp_path) as server:
         channel = await make_channel(server)
         position = await server.node.log.head(f"channel:{channel}")
     await die(tmp_path, channel)
 
     async with serve(ScriptedApp(), tmp_path) as server, Client.open(server, "bob") as bob:
-        answer = await bob.call(
-            "subscribe", stream=f"channel:{channel}", position=position.to_wire()
-        )
+        if heard_first:
+            # Being in the channel's room, the connection hears it before it asks for what it missed.
+            await bob.until(happened("message"))
+        answer = await subscribe(bob, channel, position)
         again = await repeat(server, channel)
         await bob.until(
             lambda e, p: happened("message")(e, p) and p["data"]["data"]["content"] == "next"
         )
 
-        replayed = [event["data"]["data"] for event in answer["events"]]
-        said = [message["content"] for message in [*replayed, *heard(bob, "message")]]
-
-    assert said == ["last words", "next"]
+    answered = bob.heard.index(("subscribed", answer))
+    behind = [p for e, p in bob.heard[answered:] if e == "events:channel"]
+    read = [*answer["events"], *behind]
+    assert [one["data"]["data"]["content"] for one in read] == ["last words", "next"]
+    assert [one["offset"] for one in read] == [position.offset + 1, position.offset + 2]
     assert again["position"]["offset"] == position.offset + 1
+
+
+async def subscribe(client: Client, channel: str, position: Position) -> Any:
+    """Catch up; the answer is kept among what was heard, in the order in which it came."""
+    asked = {"stream": f"channel:{channel}", "position": position.to_wire()}
+
+    def answered(answer: Any) -> None:
+        client.hear("subscribed", answer)
+
+    await client.socket.emit("subscribe", asked, callback=answered)
+    return await client.until(lambda e, p: e == "subscribed")
 
 
 @pytest.mark.parametrize("retried", [False, True])
