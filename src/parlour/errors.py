@@ -12,6 +12,7 @@
     │   ├── Forbidden             forbidden
     │   ├── NotFound              not_found
     │   ├── Conflict              conflict
+    │   │   └── IllegalTransition illegal_transition  this state does not allow it; nothing changed
     │   ├── TooLarge              too_large
     │   ├── RateLimited           rate_limited        retryable
     │   ├── Unavailable           unavailable         retryable: a store is away or its bound is reached
@@ -150,6 +151,12 @@ class Conflict(CommandError):
 
     code = "conflict"
     status = 409
+
+
+class IllegalTransition(Conflict):
+    """The present state does not allow this; nothing changed."""
+
+    code = "illegal_transition"
 
 
 class TooLarge(CommandError):
