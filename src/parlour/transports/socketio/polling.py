@@ -80,9 +80,13 @@ class PollingCarrier:
             await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             return self._waiter.done() or not listener.done()
         finally:
-            self._waiter = None
             listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
+            try:
+                await asyncio.gather(listener, return_exceptions=True)
+            finally:
+                # Not earlier: a poll that comes meanwhile would wait for a connection that this one
+                # is about to report lost, and nobody would wake it.
+                self._waiter = None
 
 
 async def serve_http(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
