@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -42,6 +42,8 @@ class Gateway:
         self._node = node
         self._expiries: list[tuple[int, str]] = []
         self._unsaved: dict[str, SessionRecord] = {}
+        self.arrivals: list[Callable[[Connection], None]] = []
+        """Told of every new connection, before it hears anything; must not wait or raise."""
 
     # -- connect ---------------------------------------------------------------------------------
 
@@ -84,6 +86,8 @@ class Gateway:
         if asked.thread_id is not None:
             connection.working = True
             node.tasks.spawn(self._open_thread(connection, asked.thread_id), "open conversation")
+        for arrive in self.arrivals:
+            arrive(connection)
         return {
             "session_id": record.id,
             "thread_id": asked.thread_id,

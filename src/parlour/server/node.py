@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -40,6 +40,7 @@ from parlour.server.gateway import Gateway
 from parlour.server.hub import Hub
 from parlour.server.listing import Listing
 from parlour.server.overview import Overview
+from parlour.server.parts import Part, PartMaker
 from parlour.server.peers import Peers
 from parlour.server.permissions import Permissions
 from parlour.server.presence import Presences
@@ -61,6 +62,8 @@ from parlour.wire.socketio import encode_event
 
 log = structlog.get_logger(__name__)
 
+P = TypeVar("P")
+
 EMBEDDED = "embedded"
 """The id of a node that owns its data folder alone: what its former life held, it may take back."""
 
@@ -78,7 +81,12 @@ class Node:
     """Everything that one server process has. Made by `run_node`; the constructor does nothing but wire."""
 
     def __init__(
-        self, settings: Settings, app: Application, clock: Clock, backends: Backends
+        self,
+        settings: Settings,
+        app: Application,
+        clock: Clock,
+        backends: Backends,
+        parts: Sequence[PartMaker] = (),
     ) -> None:
         self.settings = settings
         self.app = app
@@ -142,10 +150,10 @@ class Node:
         self.overview = Overview(self)
         self.usage = UsageOfModels(self)
         self.gateway = Gateway(self)
-        self.router = Router(
-            self, handlers.TABLES, settings.commands_per_second, settings.command_burst
-        )
         self.sweeper = Sweeper(self)
+        self.parts: list[Part] = [make(self) for make in parts]
+        tables = [*handlers.TABLES, *(table for part in self.parts for table in part.tables)]
+        self.router = Router(self, tables, settings.commands_per_second, settings.command_burst)
         self._listed: dict[str, dict[str, Any]] = {}
         self._observe()
 
@@ -192,6 +200,13 @@ class Node:
         """A user without private fields."""
         record = await self.users.user(user_id)
         return None if record is None else as_user(record)
+
+    def part(self, kind: type[P]) -> P:
+        """The part of this class. Raises `NotFound` where this node has none."""
+        for part in self.parts:
+            if isinstance(part, kind):
+                return part
+        raise NotFound(f"This server has no {kind.__name__.lower()}.")
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -332,6 +347,8 @@ class Node:
         self.tasks.spawn(self.presence.run(), "presence")
         self.tasks.spawn(self.usage.run(), "usage")
         self.tasks.spawn(self.usage.clean(), "usage clean-up")
+        for part in self.parts:
+            await part.start()
         await self.app.startup(self)
         await self._repair()
         log.info(
@@ -361,6 +378,8 @@ class Node:
             self.runs.finish(settings.shutdown_runs_seconds),
             settings.shutdown_runs_seconds * 2 + 1,
         )
+        for part in self.parts:
+            await self._phase("parts", part.stop(), settings.shutdown_runs_seconds + 1)
         await self._phase("app", self.app.shutdown(), settings.shutdown_close_seconds)
         self.typing.close()
         await self._phase("pool", self.registrar.stop(), settings.shutdown_close_seconds)
@@ -441,8 +460,9 @@ async def run_node(
     *,
     clock: Clock | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    parts: Sequence[PartMaker] = (),
 ) -> AsyncIterator[Node]:
-    """Open the stores, start the node, and at the end stop it in order.
+    """Open the stores, start the node with its parts, and at the end stop it in order.
 
     `progress` hears `(done, total, name)` of each database migration. Raises `SettingsError`,
     `DataFolderBusy` or `Unavailable` when the stores cannot be opened.
@@ -450,7 +470,7 @@ async def run_node(
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         backends = await open_backends(settings, clock, stack, progress)
-        node = Node(settings, app, clock, backends)
+        node = Node(settings, app, clock, backends, parts)
         async with node.tasks:
             await node.start()
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 from parlour.core.access import EVERYTHING, Facts, Grant, Kind, decide, parse_room
 from parlour.core.users import User
@@ -13,6 +14,10 @@ OWNERS_KEPT = 50_000
 """How many thread owners are remembered; a thread's owner never changes."""
 
 
+Lookup = Callable[[User, str], Awaitable[Facts]]
+"""The facts about a thing, by its id, as far as they concern this user. Asked every time."""
+
+
 class Permissions:
     """Who may read and write what, on this node."""
 
@@ -21,6 +26,8 @@ class Permissions:
         self._channels = channels
         self._clock = clock
         self._owners: OrderedDict[str, str] = OrderedDict()
+        self.lookups: dict[Kind, Lookup] = {}
+        """For kinds of rooms that belong to parts of the node."""
 
     async def grant(self, user: User, room: str) -> Grant:
         """What the user may do with a room's name."""
@@ -64,6 +71,8 @@ class Permissions:
     async def _facts(self, user: User, kind: Kind, subject: str) -> Facts:
         if kind is Kind.CHANNEL:
             return await self._channel_facts(user, subject)
+        if kind in self.lookups:
+            return await self.lookups[kind](user, subject)
         if kind is not Kind.THREAD:
             return Facts()
         owner = self._owners.get(subject)

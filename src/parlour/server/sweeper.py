@@ -53,6 +53,10 @@ class Sweeper:
             Duty("sessions", min(60.0, settings.session_timeout_seconds / 4), self.end_sessions),
         ]
 
+    def add(self, name: str, period: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Have something done every `period` seconds, from the start of the node on."""
+        self._duties.append(Duty(name, period, work))
+
     async def run(self) -> None:
         """Work until cancelled."""
         clock = self._node.clock

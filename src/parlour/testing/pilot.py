@@ -33,6 +33,7 @@ from parlour.ports import FileRecord, Lost, SessionRecord
 from parlour.server.connections import Caller
 from parlour.server.node import Node, run_node
 from parlour.server.runs import Run
+from parlour.transports.parts import PARTS
 
 PATIENCE: Final = 10.0
 """Seconds that any wait may take."""
@@ -55,7 +56,7 @@ async def pilot(
             folder = Path(made.name)
         options: dict[str, Any] = {"demo_tokens_per_second": 0, **settings}
         node = await stack.enter_async_context(
-            run_node(Settings(data_folder=folder, **options), loaded)
+            run_node(Settings(data_folder=folder, **options), loaded, parts=PARTS)
         )
         yield Pilot(node)
 

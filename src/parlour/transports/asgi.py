@@ -29,6 +29,7 @@ from parlour.server.node import Node, run_node
 from parlour.server.outbox import OutboxLimits
 from parlour.telemetry import configure_logging
 from parlour.transports.http import build_http
+from parlour.transports.parts import PARTS
 from parlour.transports.socketio import SocketSettings, SocketTransport
 from parlour.transports.traces import TracedEndpoint, TracedTransport
 from parlour.wire.engineio_session import Heartbeat
@@ -56,7 +57,7 @@ async def serving(
 
     Raises what `run_node` raises.
     """
-    async with run_node(settings, app, progress=progress) as node:
+    async with run_node(settings, app, progress=progress, parts=PARTS) as node:
         sockets = _sockets(node)
         async with sockets:
             spread_ms = settings.reconnect_spread_ms

@@ -1,0 +1,9 @@
+"""The parts that every served node has (`server.parts`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from parlour.server.parts import PartMaker
+
+PARTS: Final[tuple[PartMaker, ...]] = ()
