@@ -21,10 +21,15 @@ START_LIMIT_S = 60.0
 
 
 class ServerProcess:
-    """`parlour run` with the fault run's app; `prefix` is a command that runs it."""
+    """`parlour run` with the fault run's app, or another; `prefix` is a command that runs it."""
 
     def __init__(
-        self, folder: Path, environment: dict[str, str], *, prefix: Sequence[str] = ()
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        *,
+        prefix: Sequence[str] = (),
+        app: Path = APP,
     ) -> None:
         self.port = free_port()
         self.folder = folder
@@ -39,6 +44,7 @@ class ServerProcess:
             **environment,
         }
         self._prefix = list(prefix)
+        self._app = app
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,7 +87,7 @@ class ServerProcess:
     def _launch(self) -> subprocess.Popen[bytes]:
         with (self.folder / "server.log").open("ab") as log:
             return subprocess.Popen(
-                [*self._prefix, PROGRAM, "run", str(APP), "--port", str(self.port)],
+                [*self._prefix, PROGRAM, "run", str(self._app), "--port", str(self.port)],
                 env=self._environment,
                 stdout=log,
                 stderr=log,

@@ -189,6 +189,14 @@ class Client:
         except Unavailable:
             self._wanted.set()
             return
+        except Refused as error:
+            if not error.wire_retryable:
+                following.fail(error)
+                return
+            # What the server cannot do now it can do later; until then it is not asked in a hurry.
+            await asyncio.sleep(RETRY_SECONDS[1] / 4)
+            self._wanted.set()
+            return
         except ParlourError as error:
             following.fail(error)
             return
@@ -219,7 +227,8 @@ class Client:
             self._wanted.set()
 
     async def _heard(self, payload: Mapping[str, Any]) -> None:
-        following = self._followings.get(payload["stream"])
+        # Signals, such as typing, belong to no stream.
+        following = self._followings.get(payload.get("stream", ""))
         if following is not None:
             was_stale = following.stale
             following.heard(payload)
