@@ -239,7 +239,8 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
 
 function endRun(draft: Draft, { data, at }: FoldEvent): void {
   const runId = data['run_id'] as string;
-  if (!draft.runs.delete(runId)) return;
+  // The end of an unknown run counts as well: its beginning was lost with a store's data.
+  if (!draft.runs.delete(runId) && draft.lastRun?.run_id === runId) return;
   draft.lastRun = { ...data } as unknown as RunEnd;
   if (draft.runs.size === 0) draft.status = null;
   for (const message of [...draft.messages.values()]) {

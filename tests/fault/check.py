@@ -24,7 +24,12 @@ class Reader:
     doubled: int = 0
     reordered: int = 0
     shrunk: int = 0
+    reloaded: bool = False
     longest: dict[str, str] = field(default_factory=dict)
+
+    def reloads(self) -> None:
+        """The next snapshot was asked for; it must still hold everything that was seen."""
+        self.reloaded = True
 
     def take(self, item: Event | Snapshot) -> None:
         if isinstance(item, Snapshot):
@@ -36,7 +41,8 @@ class Reader:
 
     def _restart(self, snapshot: Snapshot) -> None:
         if self.position is not None:
-            self.snapshots += 1
+            self.snapshots += not self.reloaded
+            self.reloaded = False
             same = snapshot.position.epoch == self.position.epoch
             if same and snapshot.position.offset < self.position.offset:
                 self.lost += self.position.offset - snapshot.position.offset

@@ -22,11 +22,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.progress import Progress
 
-from parlour.client import Client, connect
+from parlour.client import connect
 from parlour.testing.fault_proxy import FaultProxy
 from tests.fault.check import Reader, count_errors
 from tests.fault.stage import EmbeddedStage, RedisStage, Stage
@@ -34,6 +35,9 @@ from tests.fault.stage import EmbeddedStage, RedisStage, Stage
 FORGETFUL = frozenset({"redis_lost"})
 """Faults that destroy what `durability=hot` promised to keep only in Redis: readers are given a snapshot
 of what the database holds, which may be less than they saw. Counted apart."""
+
+RELOAD = "reload"
+"""What the reader does, not the stage."""
 
 ROUND_LIMIT_S = 60.0
 
@@ -58,40 +62,88 @@ class Totals:
         return self.lost + self.doubled + self.reordered + self.taken_back + self.differing
 
 
-async def play(stage: Stage, fault: str, tokens: int, moment: int, totals: Totals) -> None:
+class Seat:
+    """The judged reader's connection, through the proxy; `reload` is what F5 does to it."""
+
+    def __init__(self, stage: Stage, proxy: FaultProxy, stream: str) -> None:
+        self._url = f"http://127.0.0.1:{proxy.port}"
+        self._token = stage.token
+        self._stream = stream
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._sit_down()
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        await self._stack.aclose()
+
+    async def _sit_down(self) -> None:
+        self.client = await self._stack.enter_async_context(connect(self._url, token=self._token))
+        self.following = await self._stack.enter_async_context(self.client.follow(self._stream))
+
+    async def reload(self) -> None:
+        """Forget everything and come anew."""
+        await self._stack.aclose()
+        await self._sit_down()
+
+
+async def play(
+    stage: Stage, fault: str, tokens: int, moment: int, totals: Totals, limit: float = ROUND_LIMIT_S
+) -> None:
     """One round: stream, break at `moment` tokens, wait for the end, judge."""
     thread_id = uuid.uuid4().hex
     reader = Reader()
-    async with FaultProxy(("127.0.0.1", stage.reader_port)) as proxy:
-        url = f"http://127.0.0.1:{proxy.port}"
-        async with contextlib.AsyncExitStack() as stack:
-            client = await stack.enter_async_context(connect(url, token=stage.token))
-            following = await stack.enter_async_context(client.follow(f"thread:{thread_id}"))
-            sender = await stack.enter_async_context(
-                connect(f"http://127.0.0.1:{stage.writer_port}", token=stage.token)
-            )
-            reader.take(await anext(following))
-            await sender.send(thread_id, f"count {tokens}")
-            broken: asyncio.Task[float] | None = None
-            healed_at: float | None = None
-            async with asyncio.timeout(ROUND_LIMIT_S):
-                async for item in following:
-                    reader.take(item)
-                    if broken is None and _tokens_seen(reader) >= moment:
-                        broken = asyncio.create_task(stage.inject(fault, proxy, client))
-                    elif broken is not None and broken.done() and healed_at is None:
-                        healed_at = broken.result()
-                        totals.recoveries.append(max(0.0, time.monotonic() - healed_at))
-                    if _over(reader):
-                        break
-                broken = broken or asyncio.create_task(stage.inject(fault, proxy, client))
-                await broken
-                fresh = await _fresh_snapshot(stage, thread_id)
-                while not _over(reader) or reader.position != fresh.position:
-                    reader.take(await anext(following))
-                    if reader.position != fresh.position:
-                        fresh = await _fresh_snapshot(stage, thread_id)
+    async with (
+        FaultProxy(("127.0.0.1", stage.reader_port)) as proxy,
+        Seat(stage, proxy, f"thread:{thread_id}") as seat,
+        connect(f"http://127.0.0.1:{stage.writer_port}", token=stage.token) as sender,
+    ):
+        reader.take(await anext(seat.following))
+        await sender.send(thread_id, f"count {tokens}")
+        try:
+            async with asyncio.timeout(limit):
+                await _break_once(stage, seat, proxy, reader, fault, moment, totals)
+                fresh = await _until_current(stage, thread_id, seat, reader)
+        except TimeoutError as error:
+            error.add_note(f"at {reader.position}, {reader.state.to_wire()!s:.2000}")
+            raise
     _judge(reader, fresh, tokens, totals, fault)
+
+
+async def _break_once(
+    stage: Stage,
+    seat: Seat,
+    proxy: FaultProxy,
+    reader: Reader,
+    fault: str,
+    moment: int,
+    totals: Totals,
+) -> None:
+    """Read until the run is over; at `moment` tokens (at the latest then) the fault happens."""
+    broken: asyncio.Task[float] | None = None
+    healed_at: float | None = None
+    while not _over(reader):
+        reader.take(await anext(seat.following))
+        if broken is None and _tokens_seen(reader) >= moment:
+            if fault == RELOAD:
+                reader.reloads()
+                await seat.reload()
+            broken = asyncio.create_task(stage.inject(fault, proxy, seat.client))
+        elif broken is not None and broken.done() and healed_at is None:
+            healed_at = broken.result()
+            totals.recoveries.append(max(0.0, time.monotonic() - healed_at))
+    await (broken or asyncio.create_task(stage.inject(fault, proxy, seat.client)))
+
+
+async def _until_current(stage: Stage, thread_id: str, seat: Seat, reader: Reader) -> Reader:
+    """Read on until the reader stands where somebody stands who comes now; gives back that one."""
+    fresh = await _fresh_snapshot(stage, thread_id)
+    while reader.position != fresh.position:
+        reader.take(await anext(seat.following))
+        if reader.position != fresh.position:
+            fresh = await _fresh_snapshot(stage, thread_id)
+    return fresh
 
 
 def _tokens_seen(reader: Reader) -> int:
@@ -147,7 +199,9 @@ async def run(args: argparse.Namespace, console: Console) -> Totals:
     totals = Totals()
     make: Callable[[Path], Stage] = RedisStage if args.store == "redis" else EmbeddedStage
     with tempfile.TemporaryDirectory(prefix="parlour-fault-") as folder:
-        async with make(Path(folder)) as stage:
+        stage = make(Path(folder))
+        stage.pause_s = args.pause
+        async with stage:
             faults = [args.only] if args.only else list(stage.faults)
             with Progress(console=console, disable=args.quiet) as progress:
                 bar = progress.add_task(f"{args.store}", total=args.rounds)
@@ -163,10 +217,13 @@ async def run(args: argparse.Namespace, console: Console) -> Totals:
 async def _guarded(work: Awaitable[None], stage: Stage, fault: str, number: int) -> None:
     try:
         await work
-    except TimeoutError:
+    except TimeoutError as error:
         for path in sorted(stage.folder.rglob("server.log")):
             sys.stderr.write(f"--- {path.parent.name}\n{path.read_text()[-6000:]}\n")
-        raise SystemExit(f"round {number} ({fault}) did not end in {ROUND_LIMIT_S} s") from None
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        raise SystemExit(
+            f"{notes}\nround {number} ({fault}) did not end in {ROUND_LIMIT_S} s"
+        ) from None
 
 
 def report(totals: Totals, console: Console) -> None:
@@ -191,6 +248,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=2000)
     parser.add_argument("--store", choices=["embedded", "redis"], default="embedded")
+    parser.add_argument("--pause", type=float, default=10.0, help="seconds of SIGSTOP")
     parser.add_argument("--only", default=None)
     parser.add_argument("--quiet", action="store_true")
     return parser.parse_args(words)
@@ -207,4 +265,4 @@ if __name__ == "__main__":
     main()
 
 
-__all__ = ["Client", "Totals", "arguments", "play", "report", "run"]
+__all__ = ["Totals", "arguments", "play", "report", "run"]

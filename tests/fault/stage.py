@@ -16,9 +16,6 @@ from parlour.testing.fault_proxy import FaultProxy
 from parlour.testing.servers import running_postgres, running_redis
 from tests.fault.process import ServerProcess
 
-PAUSE_S = 4.0
-"""Longer than ping interval plus time limit, so that clients notice."""
-
 Inject = Callable[[FaultProxy, Client], Awaitable[None]]
 
 
@@ -28,6 +25,8 @@ class Stage(ABC):
 
     token: str
     folder: Path
+    pause_s: float = 10.0
+    """Longer than ping interval plus time limit, and than the lease: clients notice, and so do nodes."""
 
     @property
     @abstractmethod
@@ -72,6 +71,12 @@ class Stage(ABC):
                 await asyncio.sleep(0.01)
         proxy.cut()
 
+    async def reload(self, proxy: FaultProxy, client: Client) -> None:
+        """The page was opened anew on `client`; nothing of its old connection may be left."""
+        async with asyncio.timeout(30):
+            while proxy.connections > 1:  # noqa: ASYNC110 - the proxy counts, it does not tell
+                await asyncio.sleep(0.01)
+
     async def away(self, proxy: FaultProxy, client: Client) -> None:
         """No network at all for a while."""
         proxy.refusing = True
@@ -113,6 +118,7 @@ class EmbeddedStage(Stage):
         return {
             "cut": self.cut,
             "half_open": self.half_open,
+            "reload": self.reload,
             "reconnect_twice": self.reconnect_twice,
             "away": self.away,
             "kill": self.kill,
@@ -131,7 +137,7 @@ class EmbeddedStage(Stage):
 
     async def pause(self, proxy: FaultProxy, client: Client) -> None:
         self._server.pause()
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(self.pause_s)
         self._server.resume()
 
     async def disk_full(self, proxy: FaultProxy, client: Client) -> None:
@@ -191,6 +197,7 @@ class RedisStage(Stage):
         return {
             "cut": self.cut,
             "half_open": self.half_open,
+            "reload": self.reload,
             "reconnect_twice": self.reconnect_twice,
             "away": self.away,
             "kill_reader": self.kill_reader,
@@ -212,7 +219,7 @@ class RedisStage(Stage):
 
     async def pause_reader(self, proxy: FaultProxy, client: Client) -> None:
         self._servers[0].pause()
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(self.pause_s)
         self._servers[0].resume()
 
     async def redis_restart(self, proxy: FaultProxy, client: Client) -> None:

@@ -12,14 +12,16 @@ from rich.console import Console
 from parlour.testing.servers import PostgresServer, RedisServer
 from tests.fault.run import Totals, arguments, report, run
 
-EMBEDDED = 8
+EMBEDDED = 9
 """Faults of the embedded stage; each is played once."""
 
 SHARED = ["kill_writer", "redis_restart", "redis_lost", "pubsub_cut"]
 
 
 async def play(*words: str) -> Totals:
-    totals = await run(arguments([*words, "--tokens", "600", "--quiet"]), Console(quiet=True))
+    totals = await run(
+        arguments([*words, "--tokens", "600", "--pause", "4", "--quiet"]), Console(quiet=True)
+    )
     report(totals, Console())
     return totals
 

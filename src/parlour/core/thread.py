@@ -229,8 +229,10 @@ def _run_started(state: ThreadState, event: Event, touched: Touched) -> None:
 
 def _run_ended(state: ThreadState, event: Event, touched: Touched) -> None:
     run_id = event.data["run_id"]
-    if state.runs.pop(run_id, None) is None:
+    if state.runs.pop(run_id, None) is None and _ended_last(state, run_id):
         return
+    # The end of an unknown run counts as well: its beginning was lost with a store's data, and whoever
+    # waits for its outcome must be told.
     state.last_run = dict(event.data)
     if not state.runs:
         state.status = None
@@ -240,6 +242,10 @@ def _run_ended(state: ThreadState, event: Event, touched: Touched) -> None:
     for step in list(state.steps.values()):
         if step.get("status") == "running" and step.get("run_id") == run_id:
             state.steps[step["id"]] = {**step, "status": "failed", "ended_at": event.at}
+
+
+def _ended_last(state: ThreadState, run_id: str) -> bool:
+    return state.last_run is not None and state.last_run["run_id"] == run_id
 
 
 def _title(state: ThreadState, event: Event, touched: Touched) -> None:
