@@ -7,6 +7,7 @@ DATA ?= data
 HOST ?= 127.0.0.1
 ROUNDS ?= 200
 SEED ?= 1
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,7 +39,7 @@ test-browser: $(VENV)/.installed $(PAGE)
 	@scripts/test-browser.sh
 
 test-python: $(VENV)/.dev $(PAGE) tests/interop/node_modules/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: $(VENV)/.dev node_modules/.installed ## Format, lint, types and import direction
 	$(BIN)/ruff format --check .
