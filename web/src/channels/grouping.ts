@@ -2,6 +2,8 @@
 
 import type { ChannelMessage } from '@parlour/sdk';
 
+import { i18n, t } from '../lib/i18n.svelte';
+
 /** Longer apart than this, a message says again who wrote it. */
 const TOGETHER_MS = 5 * 60_000;
 
@@ -50,10 +52,10 @@ function dayOf(at: number): string {
 
 export function dayLabel(at: number, now: Date = new Date()): string {
   const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
-  if (dayOf(at) === now.toDateString()) return 'Today';
-  if (dayOf(at) === yesterday.toDateString()) return 'Yesterday';
+  if (dayOf(at) === now.toDateString()) return t('age.today');
+  if (dayOf(at) === yesterday.toDateString()) return t('age.yesterday');
   const sameYear = new Date(at).getFullYear() === now.getFullYear();
-  return new Date(at).toLocaleDateString('en', {
+  return new Date(at).toLocaleDateString(i18n.locale, {
     weekday: 'long',
     month: 'long',
     day: 'numeric',
@@ -62,13 +64,13 @@ export function dayLabel(at: number, now: Date = new Date()): string {
 }
 
 export function clockTime(at: number): string {
-  return new Date(at).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+  return new Date(at).toLocaleTimeString(i18n.locale, { hour: '2-digit', minute: '2-digit' });
 }
 
 /** “Ann is writing…” */
 export function typingLine(names: readonly string[]): string {
   if (names.length === 0) return '';
-  if (names.length === 1) return `${names[0]} is writing…`;
-  if (names.length === 2) return `${names[0]} and ${names[1]} are writing…`;
-  return `${names[0]} and ${names.length - 1} others are writing…`;
+  if (names.length === 1) return t('channel.typing-one', { name: names[0]! });
+  if (names.length === 2) return t('channel.typing-two', { first: names[0]!, second: names[1]! });
+  return t('channel.typing-many', { name: names[0]!, count: names.length - 1 });
 }

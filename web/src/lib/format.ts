@@ -1,3 +1,5 @@
+import { i18n, t } from './i18n.svelte';
+
 const DAY = 86_400_000;
 
 export interface Group<T> {
@@ -21,13 +23,13 @@ export function groupByAge<T extends { updated_at: number }>(
 function ageLabel(date: Date, now: Date): string {
   const today = startOfDay(now);
   const days = Math.round((today - startOfDay(date)) / DAY);
-  if (days <= 0) return 'Today';
-  if (days === 1) return 'Yesterday';
-  if (days < 7) return 'Previous 7 days';
-  if (days < 30) return 'Previous 30 days';
+  if (days <= 0) return t('age.today');
+  if (days === 1) return t('age.yesterday');
+  if (days < 7) return t('age.week');
+  if (days < 30) return t('age.month');
   const sameYear = date.getFullYear() === now.getFullYear();
   return date.toLocaleDateString(
-    'en',
+    i18n.locale,
     sameYear ? { month: 'long' } : { month: 'long', year: 'numeric' },
   );
 }
@@ -45,13 +47,21 @@ export function formatBytes(bytes: number): string {
     value /= 1000;
     unit += 1;
   }
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+  return `${decimal(value, value < 10 ? 1 : 0)} ${units[unit]}`;
+}
+
+function decimal(value: number, digits: number): string {
+  return value.toLocaleString(i18n.locale, {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+    useGrouping: false,
+  });
 }
 
 /** A span of time, short: `0.4 s`, `12 s`, `3 min 05 s`. */
 export function formatSpan(milliseconds: number): string {
   const seconds = Math.max(0, milliseconds) / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 10) return `${decimal(seconds, 1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const rest = Math.floor(seconds % 60);
   return `${Math.floor(seconds / 60)} min ${String(rest).padStart(2, '0')} s`;
@@ -67,7 +77,7 @@ export function formatCountdown(milliseconds: number): string {
 }
 
 export function formatTime(at: number): string {
-  return new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  return new Date(at).toLocaleString(i18n.locale, { dateStyle: 'medium', timeStyle: 'short' });
 }
 
 /** One or two letters for a person. */

@@ -10,6 +10,7 @@ import DOMPurify from 'dompurify';
 import MarkdownIt from 'markdown-it';
 
 import { address as addressOf } from './base';
+import { t } from './i18n.svelte';
 
 export type Block =
   | { kind: 'html'; source: string; html: string }
@@ -38,8 +39,9 @@ markdown.renderer.rules['fence'] = (tokens, index) => {
   const token = tokens[index]!;
   const language = markdown.utils.escapeHtml(languageOf(token));
   const code = markdown.utils.escapeHtml(token.content);
+  const copy = markdown.utils.escapeHtml(t('common.copy'));
   return (
-    `<div class="nested-code"><button type="button" class="nested-code-copy">Copy</button>` +
+    `<div class="nested-code"><button type="button" class="nested-code-copy">${copy}</button>` +
     `<pre tabindex="0" data-nested-code="${language}"><code>${code}</code></pre></div>`
   );
 };
@@ -67,7 +69,7 @@ markdown.renderer.rules['image'] = (tokens, index) => {
   const token = tokens[index]!;
   const address = String(token.attrGet('src') ?? '');
   const source = markdown.utils.escapeHtml(address);
-  const alt = markdown.utils.escapeHtml(token.content || 'Image');
+  const alt = markdown.utils.escapeHtml(token.content || t('chat.picture'));
   if (isOwnFile(address))
     return `<img src="${markdown.utils.escapeHtml(ownFile(address))}" alt="${alt}" loading="lazy">`;
   return `<a href="${source}" class="remote-image">${alt}</a>`;

@@ -1,5 +1,8 @@
 import { newId, ParlourError, type Api, type FileRef } from '@parlour/sdk';
 
+import { t } from './i18n.svelte';
+import { explain } from './problems';
+
 export class Upload {
   readonly key = newId();
   readonly file: File;
@@ -30,7 +33,7 @@ export class Upload {
       this.state = 'done';
     } catch (error) {
       this.state = 'failed';
-      this.error = error instanceof ParlourError ? error.message : 'The file could not be sent.';
+      this.error = error instanceof ParlourError ? explain(error) : t('upload.failed');
     }
   }
 }
