@@ -13,6 +13,7 @@ import { isRecord, ParlourError, unanswered } from './errors.js';
 import { newId } from './ids.js';
 import { Follower, readEvent, type FollowHandlers } from './streams.js';
 import { Store, type Readable } from './store.js';
+import type { Tabs } from './tabs.js';
 
 /** Version of the wire protocol that this client speaks. */
 export const PROTOCOL = 1;
@@ -21,6 +22,7 @@ export const HEARTBEAT_MS = 30_000;
 const ANSWER_MS = 15_000;
 const PROBE_MS = 5_000;
 const RETRY_MS = { first: 1_000, most: 5_000, spread: 0.5 };
+const OFFLINE_AFTER = 3;
 
 /** Socket.IO's packet type of the handshake's answer. */
 const CONNECT_PACKET = 0;
@@ -45,6 +47,10 @@ export interface ConnectionState {
   error: ParlourError | null;
   /** Milliseconds since 1970 of the next try while offline. */
   retryAt: number | null;
+  /** Attempts since the connection was lost that did not succeed. */
+  attempts: number;
+  /** So many attempts failed (`offlineAfter`) that the person should know: work goes on offline. */
+  offline: boolean;
 }
 
 /** What the server tells at the handshake. */
@@ -75,6 +81,13 @@ export interface ConnectOptions {
   onRefused?: (error: ParlourError) => void;
   /** Where unacknowledged commands are kept; memory by default. */
   commands?: CommandStore;
+  /** Who this is for. Where the server finds somebody else (another tab signed in), the connection is
+   * refused with `another_user`, and nothing is sent. That of `commands` by default. */
+  userId?: string;
+  /** Where there are several tabs, only the one that leads sends heartbeats. */
+  tabs?: Tabs;
+  /** Failed attempts before the state says `offline: true`; it goes on trying. 3 by default. */
+  offlineAfter?: number;
   transports?: ('websocket' | 'polling')[];
 }
 
@@ -103,6 +116,8 @@ export class Connection {
     phase: 'connecting',
     error: null,
     retryAt: null,
+    attempts: 0,
+    offline: false,
   });
   readonly #welcome = new Store<Welcome | null>(null);
   readonly #followers = new Map<string, Follower>();
@@ -116,6 +131,7 @@ export class Connection {
   #retry: ReturnType<typeof setTimeout> | undefined;
   #heartbeat: ReturnType<typeof setInterval> | undefined;
   #unlisten: () => void = () => undefined;
+  #unlead: () => void = () => undefined;
 
   constructor(options: ConnectOptions) {
     this.#options = options;
@@ -127,6 +143,12 @@ export class Connection {
       () => this.#networkBack(),
       () => this.#networkGone(),
     );
+    // Whoever begins to lead says so at once: the last heartbeat may be half a minute old.
+    this.#unlead =
+      options.tabs?.leads.subscribe((leads) => {
+        if (leads && this.#wire.connected) this.#beat(HEARTBEAT_MS / 2);
+      }) ?? this.#unlead;
+    if (options.commands) void this.outbox.restore();
     this.#wire.connect();
   }
 
@@ -140,7 +162,7 @@ export class Connection {
   }
 
   get connected(): boolean {
-    return this.#wire.connected;
+    return this.#wire.connected && !isOver(this.#state.get().phase);
   }
 
   /** Follow a stream until the follower is closed. One follower per stream and connection. */
@@ -213,8 +235,9 @@ export class Connection {
   close(): void {
     if (this.#state.get().phase === 'closed') return;
     this.#unlisten();
+    this.#unlead();
     this.#stopTimers();
-    this.#state.set({ phase: 'closed', error: null, retryAt: null });
+    this.#tell({ phase: 'closed', error: null, retryAt: null });
     for (const follower of [...this.#followers.values()]) follower.close();
     this.#wire.disconnect();
     this.#abandon('The connection was closed.');
@@ -225,10 +248,12 @@ export class Connection {
   #settle(): void {
     if (!this.#wire.connected || isOver(this.#state.get().phase)) return;
     const current = [...this.#followers.values()].every((follower) => follower.settled);
-    this.#state.set({
+    this.#tell({
       phase: current ? 'live' : this.#wasLive ? 'resyncing' : 'connecting',
       error: null,
       retryAt: null,
+      attempts: 0,
+      offline: false,
     });
     if (current) this.#wasLive = true;
   }
@@ -300,10 +325,17 @@ export class Connection {
   }
 
   #connected(): void {
+    if (this.#isAnother()) {
+      const message = 'Somebody else is signed in now.';
+      this.#refuse(new ParlourError({ code: 'another_user', message }));
+      return;
+    }
     this.#attempts = 0;
     this.#pauseMs = null;
     clearInterval(this.#heartbeat);
-    this.#heartbeat = setInterval(() => this.#beat(HEARTBEAT_MS / 2), HEARTBEAT_MS);
+    this.#heartbeat = setInterval(() => {
+      if (this.#options.tabs?.leads.get() ?? true) this.#beat(HEARTBEAT_MS / 2);
+    }, HEARTBEAT_MS);
     // All in one turn, so they leave together and the catching up costs one round trip.
     for (const follower of this.#followers.values()) follower.resume();
     this.outbox.resume();
@@ -322,11 +354,26 @@ export class Connection {
       this.#wire.disconnect();
       return;
     }
+    this.#refuse(refusal);
+  }
+
+  #refuse(refusal: ParlourError): void {
     this.#stopTimers();
-    this.#state.set({ phase: 'refused', error: refusal, retryAt: null });
+    this.#tell({ phase: 'refused', error: refusal, retryAt: null });
     this.#wire.disconnect();
     this.#abandon(refusal.message);
     this.#options.onRefused?.(refusal);
+  }
+
+  /** The cookie may be another person's by now. */
+  #isAnother(): boolean {
+    const expected = this.#options.userId ?? this.#options.commands?.userId;
+    const found = this.#welcome.get()?.user?.id;
+    return expected !== undefined && found !== undefined && found !== expected;
+  }
+
+  #tell(changes: Partial<ConnectionState>): void {
+    this.#state.set({ ...this.#state.get(), ...changes });
   }
 
   #lost(error: ParlourError): void {
@@ -338,19 +385,16 @@ export class Connection {
     for (const follower of this.#followers.values()) follower.pause();
     const delay = this.#pauseMs ?? backOff(this.#attempts);
     this.#pauseMs = null;
-    this.#attempts += 1;
-    this.#state.set({ phase: 'offline', error, retryAt: Date.now() + delay });
+    const attempts = this.#attempts++;
+    const offline = attempts >= (this.#options.offlineAfter ?? OFFLINE_AFTER);
+    this.#tell({ phase: 'offline', error, retryAt: Date.now() + delay, attempts, offline });
     this.#retry = setTimeout(() => this.#dial(), delay);
   }
 
   #dial(): void {
     clearTimeout(this.#retry);
     if (isOver(this.#state.get().phase)) return;
-    this.#state.update((state) => ({
-      ...state,
-      phase: this.#wasLive ? 'resyncing' : 'connecting',
-      retryAt: null,
-    }));
+    this.#tell({ phase: this.#wasLive ? 'resyncing' : 'connecting', retryAt: null });
     this.#wire.connect();
   }
 
@@ -442,13 +486,17 @@ function watchNetwork(back: () => void, gone: () => void): () => void {
   const woke = () => {
     if (document.visibilityState === 'visible') back();
   };
-  window.addEventListener('online', back);
-  window.addEventListener('offline', gone);
-  document.addEventListener('visibilitychange', woke);
+  const heard: [EventTarget, string, () => void][] = [
+    [window, 'online', back],
+    [window, 'offline', gone],
+    [window, 'pageshow', woke],
+    [document, 'visibilitychange', woke],
+    // The browser had stopped the page: what it holds for a connection may be long gone.
+    [document, 'resume', back],
+  ];
+  for (const [target, event, run] of heard) target.addEventListener(event, run);
   return () => {
-    window.removeEventListener('online', back);
-    window.removeEventListener('offline', gone);
-    document.removeEventListener('visibilitychange', woke);
+    for (const [target, event, run] of heard) target.removeEventListener(event, run);
   };
 }
 

@@ -34,6 +34,8 @@ export type {
   MessagesPage,
   NewChannel,
 } from './channels-api.js';
+export { DurableCommands } from './command-store.js';
+export type { DurableCommandsOptions } from './command-store.js';
 export { Outbox } from './commands.js';
 export type { Answer, Command, CommandStore, PendingCommand } from './commands.js';
 export { connect, Connection, PROTOCOL } from './connection.js';
@@ -71,6 +73,8 @@ export { Store } from './store.js';
 export type { Readable, Unsubscribe } from './store.js';
 export { Follower, readEvent, readTime } from './streams.js';
 export type { FollowHandlers } from './streams.js';
+export { Tabs } from './tabs.js';
+export type { TabsOptions } from './tabs.js';
 export {
   EMPTY_THREAD,
   EVENT_TYPES,
