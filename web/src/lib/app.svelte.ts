@@ -3,12 +3,15 @@
 import {
   Api,
   connect,
+  DurableCommands,
   newId,
   ParlourError,
+  Tabs,
   type AppInfo,
   type AuthConfig,
   type Connection,
   type ConnectionState,
+  type PendingCommand,
   type SignedIn,
   type User,
 } from '@parlour/sdk';
@@ -41,7 +44,12 @@ class App {
   info = $state.raw<AppInfo | null>(null);
   profile = $state<string | null>(null);
   connection = $state.raw<Connection | null>(null);
-  link = $state.raw<ConnectionState>({ phase: 'connecting', error: null, retryAt: null });
+  link = $state.raw<ConnectionState>({
+    ...{ phase: 'connecting', error: null, retryAt: null },
+    ...{ attempts: 0, offline: false },
+  });
+  /** This tab is the one of the person's that makes sounds and shows what concerns no tab in particular. */
+  leads = $state(true);
   threads = $state.raw<ThreadList | null>(null);
   channels = $state.raw<Channels | null>(null);
   /** Why the person was signed out, for the sign-in page. */
@@ -52,6 +60,8 @@ class App {
   #returnTo = '/';
   #environment: Record<string, string> = {};
   #renewal: ReturnType<typeof setTimeout> | undefined;
+  #commands: DurableCommands | null = null;
+  #tabs: Tabs | null = null;
 
   get name(): string {
     return this.info?.name ?? this.config?.app.name ?? 'Parlour';
@@ -106,6 +116,8 @@ class App {
     clearTab();
     newThread.renew();
     if (this.user) environment.clear(this.user.id);
+    // What was not sent is nobody's to find; where it cannot be removed, only the same person could.
+    await this.#commands?.clear().catch(() => undefined);
     this.notice = null;
     this.#returnTo = '/';
     this.#leave();
@@ -142,6 +154,7 @@ class App {
   async #enter(user: User): Promise<void> {
     this.user = user;
     takeTab(user.id);
+    this.#take(user.id);
     this.#environment = environment.get(user.id);
     this.info = await this.api.app();
     const profiles = this.info.profiles;
@@ -174,9 +187,26 @@ class App {
     this.#renewLater();
   }
 
+  /** What this page holds for one person, over all connections. */
+  #take(userId: string): void {
+    if (this.#commands?.userId === userId) return;
+    this.#give();
+    this.#commands = new DurableCommands({ userId, place: BASE });
+    const tabs = new Tabs({ name: `${BASE}:${userId}` });
+    tabs.leads.subscribe((leads) => (this.leads = leads));
+    this.#tabs = tabs;
+  }
+
+  #give(): void {
+    void this.#commands?.close();
+    this.#tabs?.close();
+    this.#commands = this.#tabs = null;
+  }
+
   #leave(): void {
     clearTimeout(this.#renewal);
     this.#disconnect();
+    this.#give();
     this.user = null;
     this.gate = 'signed-out';
     if (router.route.name !== 'sign-in' && router.route.name !== 'sign-up') {
@@ -191,13 +221,17 @@ class App {
     const connection = connect({
       path: address('/ws/socket.io'),
       sessionId: tabSession(),
+      userId: this.user!.id,
       userEnv: this.#environment,
+      ...(this.#commands ? { commands: this.#commands } : {}),
+      ...(this.#tabs ? { tabs: this.#tabs } : {}),
       ...(this.profile ? { chatProfile: this.profile } : {}),
       onRefused: (error) => this.#refused(error),
     });
     connection.state.subscribe((state) => {
       if (this.connection === connection) this.link = state;
     });
+    connection.outbox.pending.subscribe((pending) => reportLeft(connection, pending));
     connection.on('notification', showNotice);
     this.connection = connection;
     this.link = connection.state.get();
@@ -220,9 +254,22 @@ class App {
 
   #refused(error: ParlourError): void {
     if (error.code === 'missing_user_env') this.missing = error.details['names'] as string[];
+    // Another tab signed in as somebody else: so did this one, by the cookie they share.
+    if (error.code === 'another_user') void this.start();
     if (error.code !== 'unauthenticated' && error.code !== 'token_expired') return;
     this.notice = error.code === 'token_expired' ? t('app.expired') : t('app.signed-out');
     this.#leave();
+  }
+}
+
+/** Refused commands of an earlier page that no conversation shows: nobody waits for them any more. */
+function reportLeft({ outbox }: Connection, pending: readonly PendingCommand[]): void {
+  const left = pending.filter(
+    ({ restored, state, event }) => restored && state === 'failed' && event !== 'message:send',
+  );
+  for (const { command_id, error } of left) {
+    outbox.dismiss(command_id);
+    report(error, t('error.left-undone'));
   }
 }
 
