@@ -818,6 +818,305 @@ class Announcements(Protocol):
         ...
 
 
+# --------------------------------------------------------------------------------------------------
+# Agent sessions
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class AgentRecord:
+    """An agent session without its events. `state` is the agent's state when it was last noted, `active` whether
+    it goes on by itself; `settings` are what was in force at its start (no secrets); times are
+    milliseconds since 1970 UTC."""
+
+    id: str
+    user_id: str
+    title: str = ""
+    agent: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    state: str = "loading"
+    active: bool = False
+    forked_from: str | None = None
+    created_at: int = 0
+    updated_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The fold of a session's events up to `position`, as JSON."""
+
+    position: Position
+    state: Mapping[str, Any]
+
+
+class AgentStore(Protocol):
+    """Agent sessions, who takes part in them, and checkpoints of their state."""
+
+    async def create_agent(self, record: AgentRecord) -> tuple[AgentRecord, bool]:
+        """Create, or give back the one that exists with this id; whether it was created. Of several at once
+        one creates it. Raises `Forbidden` where it is another user's."""
+        ...
+
+    async def agent(self, session_id: str) -> AgentRecord | None: ...
+
+    async def update_agent(self, session_id: str, **fields: Any) -> AgentRecord:
+        """Raises `NotFound`."""
+        ...
+
+    async def agents(
+        self, user_id: str, *, cursor: str | None, limit: int
+    ) -> tuple[Sequence[AgentRecord], str | None]:
+        """A user's own and those shared with the user, newest activity first, by an opaque keyset cursor
+        that never repeats one."""
+        ...
+
+    async def active_agents(self, *, after: str, limit: int) -> Sequence[str]:
+        """Ids of the sessions that go on by themselves, by id after `after`."""
+        ...
+
+    async def set_agent_role(self, session_id: str, user_id: str, role: str | None) -> None:
+        """Let somebody take part, or (None) no longer. Raises `NotFound` for an unknown session."""
+        ...
+
+    async def agent_role(self, session_id: str, user_id: str) -> str | None:
+        """What was given to a user beside the owner."""
+        ...
+
+    async def agent_roles(self, session_id: str) -> Mapping[str, str]:
+        """Everybody who takes part beside the owner: role by user id."""
+        ...
+
+    async def checkpoint(self, session_id: str) -> Checkpoint | None: ...
+
+    async def write_checkpoint(self, session_id: str, checkpoint: Checkpoint) -> None:
+        """Replaces one of the same epoch at an earlier offset, or of another epoch; otherwise nothing."""
+        ...
+
+    async def delete_agent(self, session_id: str) -> None:
+        """With who takes part and its checkpoint; idempotent."""
+        ...
+
+
+# --------------------------------------------------------------------------------------------------
+# Documents and notes
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentHead:
+    """Where a document's log stands: updates base + 1 … offset are held one by one, the snapshot holds
+    everything up to `base` (0: there is none). `generation` names the history; `epoch` changes when
+    the store lost its newest updates, so that offsets may be given out again. `log_bytes` and
+    `snapshot_bytes` say what is held."""
+
+    generation: int
+    epoch: str
+    offset: int
+    base: int = 0
+    log_bytes: int = 0
+    snapshot_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLog:
+    """A part of a document: `snapshot`, where what was asked for lies before the base, and the updates
+    after it, contiguous, the last one at `through`."""
+
+    head: DocumentHead
+    snapshot: bytes | None
+    updates: Sequence[bytes]
+    through: int
+
+
+class DocumentStore(Protocol):
+    """Documents as append-only logs of updates (bytes that are never looked into).
+
+    Ordered: offsets are contiguous from 1; of one append all updates are held or none, side by side.
+    Fenced: whatever names another generation than the present one raises `StaleGeneration` and
+    changes nothing. For good: a deleted document raises `NotFound`, and its id is never used again.
+    Nothing that was appended expires: what leaves a fast store is in a lasting one before.
+    """
+
+    async def create(self, document_id: str) -> DocumentHead:
+        """Begin an empty document in generation 1; gives back the one that exists."""
+        ...
+
+    async def head(self, document_id: str) -> DocumentHead:
+        """Raises `NotFound` where it was never created or is deleted."""
+        ...
+
+    async def append(
+        self, document_id: str, updates: Sequence[bytes], *, generation: int
+    ) -> DocumentHead:
+        """Add updates (at least one); they end at the offset of the head that is given back. Durable as
+        the store promises when this returns. Raises `NotFound`, `StaleGeneration`, `Unavailable`."""
+        ...
+
+    async def read(
+        self, document_id: str, *, after: int | None = None, limit: int = 1000
+    ) -> DocumentLog:
+        """The snapshot and at most `limit` updates behind it, or only the updates after `after` where the
+        log still has them (else with the snapshot). A record that cannot be read is left out and
+        logged; the others are given."""
+        ...
+
+    async def compact(
+        self, document_id: str, snapshot: bytes, *, generation: int, base: int, through: int
+    ) -> bool:
+        """Put `snapshot` in the place of everything up to `through`, if the base is still `base`: of
+        several at once one does it. False, and nothing changed, where somebody else did. The head
+        stays. The caller vouches that `snapshot` holds it all."""
+        ...
+
+    async def renew(self, document_id: str, snapshot: bytes, *, generation: int) -> DocumentHead:
+        """Give the history up and begin the next generation with `snapshot`; offsets go on."""
+        ...
+
+    async def delete(self, document_id: str) -> None:
+        """For good. Idempotent; also for a document that was never created."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything; idempotent."""
+        ...
+
+
+class HotDocuments(DocumentStore, Protocol):
+    """A fast store in front of a lasting one, which holds what is older.
+
+    The loop is `dirty` → `settle`, and for what rests `evict`."""
+
+    async def dirty(self, limit: int) -> Sequence[str]:
+        """Documents with updates that only this store has, longest waiting first."""
+        ...
+
+    async def settle(self, document_id: str) -> None:
+        """Write to the lasting store what it lacks. When this returns everything that was appended before
+        the call is there. Safe to run anywhere at once."""
+        ...
+
+    async def evict(self, idle_ms: int, limit: int) -> int:
+        """Let go of settled documents that nobody used for so long; gives back how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoteText:
+    """What a document says, as derived at `offset` of `generation`."""
+
+    title: str
+    markdown: str
+    html: str
+    text: str
+    generation: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRecord:
+    """A note without its document. `version` counts the changes of its text, `access_version` those of
+    who may use it. Times are milliseconds since 1970 UTC. `granted` is what grants allow the user
+    that was asked for: (read, write)."""
+
+    id: str
+    owner_id: str
+    owner_name: str
+    content: NoteText
+    version: int
+    access_version: int
+    created_at: int
+    updated_at: int
+    granted: tuple[bool, bool] = (False, False)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteVersion:
+    """A state of a note that was kept. `content` is the document's tree as JSON, None in lists."""
+
+    id: str
+    note_id: str
+    name: str
+    automatic: bool
+    author: Mapping[str, str] | None
+    created_at: int
+    version: int
+    title: str
+    preview: str
+    content: bytes | None = None
+
+
+class NoteStore(Protocol):
+    """Notes: whose they are, who else may use them, what they say, and their kept versions."""
+
+    async def create_note(self, note_id: str, owner_id: str, at: int) -> NoteRecord:
+        """An empty note at version 0. Raises `Conflict` where the id was ever used."""
+        ...
+
+    async def note(self, note_id: str, user: User) -> NoteRecord | None:
+        """None where there is none (any more)."""
+        ...
+
+    async def notes(
+        self, user: User, *, cursor: str | None, limit: int, search: str | None = None
+    ) -> tuple[Sequence[NoteRecord], str | None]:
+        """The user's own notes and those that grants let the user read, newest change first, by an
+        opaque keyset cursor. `search` matches title and text, every letter taken literally, in any
+        case. Raises `InvalidPayload` for a cursor not of ours."""
+        ...
+
+    async def save(self, note_id: str, content: NoteText, at: int) -> int | None:
+        """Keep what the document says, unless something at or past this offset (or of a later generation)
+        is kept already. Gives back the new version, which rises only where the text changed; None
+        where nothing was written."""
+        ...
+
+    async def grants(self, note_id: str) -> Mapping[str, str]:
+        """`{principal: "read" | "write"}`."""
+        ...
+
+    async def set_grants(self, note_id: str, grants: Mapping[str, str], at: int) -> int:
+        """Replace them; gives back the new access version. Raises `NotFound`."""
+        ...
+
+    async def access_versions(self, note_ids: Sequence[str]) -> Mapping[str, int]:
+        """Of the notes that there are."""
+        ...
+
+    async def delete_note(self, note_id: str, at: int) -> None:
+        """With grants and versions; the id is never used again. Idempotent."""
+        ...
+
+    async def lagging(self, limit: int) -> Sequence[str]:
+        """Notes whose lasting document is ahead of the text that is kept."""
+        ...
+
+    async def add_version(self, version: NoteVersion, *, unless_since: int | None = None) -> bool:
+        """Keep a version. With `unless_since` False, and nothing is kept, where one was made at or after
+        that time: of several nodes one makes it."""
+        ...
+
+    async def versions(
+        self, note_id: str, *, cursor: str | None, limit: int
+    ) -> tuple[Sequence[NoteVersion], str | None]:
+        """Newest first, without content."""
+        ...
+
+    async def note_version(self, note_id: str, version_id: str) -> NoteVersion | None: ...
+
+    async def delete_version(self, note_id: str, version_id: str) -> bool: ...
+
+    async def thin_versions(self, note_id: str, keep: int) -> int:
+        """Forget the oldest automatic ones beyond `keep`; gives back how many."""
+        ...
+
+    async def attach_file(self, note_id: str, file_id: str) -> None:
+        """Whoever reads the note reads this file. Idempotent."""
+        ...
+
+    async def notes_of_file(self, file_id: str) -> Sequence[str]:
+        """The notes that a file is attached to."""
+        ...
+
 class Clock(Protocol):
     """Time, injected so that tests decide it."""
 

@@ -16,6 +16,7 @@ from parlour.backends.window import WindowLimits
 from parlour.config import Settings
 from parlour.core.streams import Position
 from parlour.ports import (
+    AgentStore,
     Announcements,
     Archive,
     Bus,
@@ -48,6 +49,7 @@ class Backends:
     files: FileStore
     channels: ChannelStore
     announcements: Announcements
+    agents: AgentStore
     pool: ConnectionPool
     usage: UsagePool
     behind: HotLog | None = None
@@ -106,6 +108,7 @@ async def _open_shared(
         files=store.files,
         channels=store.channels,
         announcements=store.announcements,
+        agents=store.agents,
         pool=redis.pool,
         usage=redis.usage,
         counts=store.counts,
@@ -150,6 +153,7 @@ async def _open_embedded(
         files=store.files,
         channels=store.channels,
         announcements=store.announcements,
+        agents=store.agents,
         pool=MemoryPool(clock),
         usage=MemoryUsage(clock),
         counts=store.counts,

@@ -104,6 +104,7 @@ class Node:
         self.users = backends.users
         self.threads = backends.threads
         self.files = backends.files
+        self.agents = backends.agents
         self.pool = backends.pool
         self.usage_pool = backends.usage
         self.metrics = Metrics()

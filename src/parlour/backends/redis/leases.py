@@ -10,7 +10,7 @@ from parlour.backends.redis.scripts import script
 from parlour.errors import LeaseLost
 from parlour.ports import Lease
 
-INDEXED: Final = frozenset({"run", "node"})
+INDEXED: Final = frozenset({"run", "node", "agent"})
 """Kinds of leases (the part of the name before the colon) that `abandoned` can be asked for."""
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from parlour.backends.sql.agents import SqlAgentStore
 from parlour.backends.sql.announcements import SqlAnnouncements
 from parlour.backends.sql.archive import SqlArchive
 from parlour.backends.sql.channels import SqlChannelStore
+from parlour.backends.sql.documents import SqlDocumentStore
 from parlour.backends.sql.engine import Database
 from parlour.backends.sql.files import SqlFileStore
 from parlour.backends.sql.leases import SqlLeases
 from parlour.backends.sql.meta import DataFolder
 from parlour.backends.sql.migrate import Progress, migrate
+from parlour.backends.sql.notes import SqlNoteStore
 from parlour.backends.sql.postgres import PostgresDatabase
 from parlour.backends.sql.sessions import SqlSessionStore
 from parlour.backends.sql.sqlite import SqliteDatabase
@@ -28,7 +31,7 @@ from parlour.ports import Clock
 
 class SqlStore:
     """The stores on one database: `archive`, `users`, `threads`, `sessions`, `leases`, `files`,
-    `channels`, `announcements`.
+    `channels`, `announcements`, `agents`.
 
     Made by `open_sql`."""
 
@@ -42,6 +45,9 @@ class SqlStore:
         self.leases = SqlLeases(database, clock)
         self.channels = SqlChannelStore(database)
         self.announcements = SqlAnnouncements(database)
+        self.documents = SqlDocumentStore(database)
+        self.notes = SqlNoteStore(database)
+        self.agents = SqlAgentStore(database)
         self._owned: DataFolder | tempfile.TemporaryDirectory[str] | None = None
 
     def own(self, folder: DataFolder | tempfile.TemporaryDirectory[str]) -> None:

@@ -14,9 +14,11 @@ use no mocks, and ask for more fixtures only where the contract needs another ab
 passes, a restart).
 """
 
+from parlour.testing.contracts.agents import AgentStoreContract
 from parlour.testing.contracts.archive import ArchiveContract
 from parlour.testing.contracts.bus import BusContract
 from parlour.testing.contracts.channels import ChannelStoreContract
+from parlour.testing.contracts.documents import DocumentStoreContract
 from parlour.testing.contracts.event_log import EventLogContract
 from parlour.testing.contracts.files import FileStoreContract
 from parlour.testing.contracts.hot_log import HotLogContract
@@ -28,10 +30,12 @@ from parlour.testing.contracts.usage import UsagePoolContract
 from parlour.testing.contracts.users import UserStoreContract
 
 __all__ = [
+    "AgentStoreContract",
     "ArchiveContract",
     "BusContract",
     "ChannelStoreContract",
     "ConnectionPoolContract",
+    "DocumentStoreContract",
     "EventLogContract",
     "FileStoreContract",
     "HotLogContract",
