@@ -12,7 +12,8 @@
     │   ├── Forbidden             forbidden
     │   ├── NotFound              not_found
     │   ├── Conflict              conflict
-    │   │   └── IllegalTransition illegal_transition  this state does not allow it; nothing changed
+    │   │   ├── IllegalTransition illegal_transition  this state does not allow it; nothing changed
+    │   │   └── StaleGeneration   stale_generation    the document begins a new history
     │   ├── TooLarge              too_large
     │   ├── RateLimited           rate_limited        retryable
     │   ├── Unavailable           unavailable         retryable: a store is away or its bound is reached
@@ -157,6 +158,12 @@ class IllegalTransition(Conflict):
     """The present state does not allow this; nothing changed."""
 
     code = "illegal_transition"
+
+
+class StaleGeneration(Conflict):
+    """The document has begun a new history: join again."""
+
+    code = "stale_generation"
 
 
 class TooLarge(CommandError):

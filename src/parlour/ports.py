@@ -1117,6 +1117,7 @@ class NoteStore(Protocol):
         """The notes that a file is attached to."""
         ...
 
+
 class Clock(Protocol):
     """Time, injected so that tests decide it."""
 
