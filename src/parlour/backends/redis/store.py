@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from parlour.backends.redis.bus import RedisBus
 from parlour.backends.redis.connect import connect_redis
 from parlour.backends.redis.connection import Redis
+from parlour.backends.redis.documents import LastingDocuments, RedisDocumentStore
 from parlour.backends.redis.leases import RedisLeases
 from parlour.backends.redis.log import RedisLog
 from parlour.backends.redis.pool import RedisPool
@@ -17,7 +18,8 @@ from parlour.ports import Origin
 
 
 class RedisStore:
-    """The stores on one Redis: `bus`, `leases`, `sessions`, `pool`, `usage`, and `log(…)`. Made by
+    """The stores on one Redis: `bus`, `leases`, `sessions`, `pool`, `usage`, `log(…)`
+    and `documents(…)`. Made by
     `open_redis`."""
 
     def __init__(self, redis: Redis) -> None:
@@ -32,6 +34,10 @@ class RedisStore:
     def log(self, *, origin: Origin | None = None, limits: WindowLimits | None = None) -> RedisLog:
         """The event log; `origin` is `archive.origin(writes_through=False)`."""
         return RedisLog(self.redis, self.subscriptions, origin=origin, limits=limits)
+
+    def documents(self, lasting: LastingDocuments, *, settles: bool = False) -> RedisDocumentStore:
+        """Documents, in front of the database's; `settles` writes each append through."""
+        return RedisDocumentStore(self.redis, lasting, settles=settles)
 
     async def close(self) -> None:
         """Close the connections, after whatever uses them; idempotent."""
