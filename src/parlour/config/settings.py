@@ -47,6 +47,7 @@ def _split(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 
 
 def _setting(
@@ -327,6 +328,63 @@ class Settings(BaseSettings):
         ge=10 * KB,
     )
 
+    # -- documents -------------------------------------------------------------------------------
+
+    max_document_bytes: int = _setting(
+        "Documents",
+        2 * MB,
+        "Largest document, by what its present state takes; a connection's unsent limit must hold it.",
+        unit="bytes",
+        ge=10 * KB,
+        le=64 * MB,
+    )
+    documents_per_connection: int = _setting(
+        "Documents", 20, "Documents that one connection has open.", ge=1, le=1000
+    )
+    document_idle_seconds: float = _setting(
+        "Documents",
+        60.0,
+        "A document that nobody has open leaves the memory after this long.",
+        unit="seconds",
+        ge=0,
+        le=DAY,
+    )
+    document_save_seconds: float = _setting(
+        "Documents",
+        0.5,
+        "A note's text is saved this long after the last edit …",
+        unit="seconds",
+        ge=0,
+        le=60,
+    )
+    document_save_limit_seconds: float = _setting(
+        "Documents",
+        5.0,
+        "… and at most this long after the first unsaved one, while typing goes on.",
+        unit="seconds",
+        ge=0,
+        le=300,
+    )
+    document_sync_seconds: float = _setting(
+        "Documents",
+        10.0,
+        "How often updates in Redis are written to the database.",
+        unit="seconds",
+        gt=0,
+        le=HOUR,
+    )
+    note_version_interval_seconds: int = _setting(
+        "Documents",
+        10 * MINUTE,
+        "A version of an edited note is kept by itself this often.",
+        unit="seconds",
+        ge=1,
+        le=30 * DAY,
+    )
+    note_versions_kept: int = _setting(
+        "Documents", 50, "Versions of a note that are kept by themselves.", ge=1, le=1000
+    )
+
     # -- accounts --------------------------------------------------------------------------------
 
     sign_up: bool = _setting("Accounts", False, "Anyone may create an account on the page.")
@@ -401,6 +459,55 @@ class Settings(BaseSettings):
         unit="milliseconds",
         ge=0,
         le=10 * MINUTE * 1000,
+    )
+
+    # -- agents ----------------------------------------------------------------------------------
+
+    agent_model: str = _setting(
+        "Agents", "default", "Service of the model registry that agents ask.", min_length=1
+    )
+    agent_confirmation: Literal["never", "commands", "changes"] = _setting(
+        "Agents",
+        "commands",
+        "What waits for a person's word: nothing, commands and cells, or writing files as well.",
+    )
+    agent_input_policy: Literal["queue", "steer", "interrupt", "reject"] = _setting(
+        "Agents", "steer", "What becomes of a message that comes while an agent works."
+    )
+    agent_max_iterations: int = _setting(
+        "Agents", 100, "Answers of the model in one run; then the agent pauses.", ge=1, le=10_000
+    )
+    agent_max_seconds: float = _setting(
+        "Agents", 3600.0, "Longest run; then the agent pauses.", unit="seconds", gt=0
+    )
+    agent_max_cost: float = _setting(
+        "Agents", 0.0, "Cost of one run after which the agent pauses; 0 is none.", unit="USD", ge=0
+    )
+    agent_context_tokens: int = _setting(
+        "Agents", 60_000, "How much of a session a model is shown.", unit="tokens", ge=1_000
+    )
+    agent_command_seconds: float = _setting(
+        "Agents", 120.0, "Longest command or cell of an agent.", unit="seconds", gt=0
+    )
+    agent_sessions_limit: int = _setting(
+        "Agents",
+        500,
+        "Agent sessions in memory. Beyond it the longest idle one that nobody watches is put aside; where there "
+        "is none a new one is refused.",
+        ge=1,
+    )
+    agent_idle_seconds: float = _setting(
+        "Agents",
+        900.0,
+        "A session that waits and that nobody watches is put aside after this; it goes on with the next message.",
+        unit="seconds",
+        gt=0,
+    )
+    agent_secrets: Secrets = _setting(
+        "Agents",
+        (),
+        "Values that are masked in every event of an agent session.",
+        shown="none",
     )
 
     # -- the demo --------------------------------------------------------------------------------

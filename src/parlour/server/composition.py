@@ -23,9 +23,12 @@ from parlour.ports import (
     ChannelStore,
     Clock,
     ConnectionPool,
+    DocumentStore,
     FileStore,
+    HotDocuments,
     HotLog,
     Leases,
+    NoteStore,
     SessionStore,
     ThreadStore,
     UsagePool,
@@ -50,8 +53,12 @@ class Backends:
     channels: ChannelStore
     announcements: Announcements
     agents: AgentStore
+    documents: DocumentStore
+    notes: NoteStore
     pool: ConnectionPool
     usage: UsagePool
+    documents_behind: HotDocuments | None = None
+    """The documents' fast store, where the database is written behind it."""
     behind: HotLog | None = None
     """The hot log, where the archive is written behind it by the synchroniser."""
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
@@ -97,9 +104,13 @@ async def _open_shared(
         origin=store.archive.origin(writes_through=False), limits=window_limits(settings)
     )
     stack.push_async_callback(hot.close)
+    documents = redis.documents(store.documents, settles=settings.durability == "stored")
     return Backends(
         hot=hot,
         archive=store.archive,
+        documents=documents,
+        documents_behind=documents,
+        notes=store.notes,
         bus=redis.bus,
         leases=redis.leases,
         sessions=redis.sessions,
@@ -145,6 +156,8 @@ async def _open_embedded(
         behind=None if stored else hot,
         leave=None if stored else hot.leave,
         archive=store.archive,
+        documents=store.documents,
+        notes=store.notes,
         bus=bus,
         leases=store.leases,
         sessions=store.sessions,

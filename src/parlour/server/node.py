@@ -104,6 +104,9 @@ class Node:
         self.users = backends.users
         self.threads = backends.threads
         self.files = backends.files
+        self.documents = backends.documents
+        self.documents_behind = backends.documents_behind
+        self.notes = backends.notes
         self.agents = backends.agents
         self.pool = backends.pool
         self.usage_pool = backends.usage
