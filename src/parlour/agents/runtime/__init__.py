@@ -1,0 +1,6 @@
+"""Runtimes: where an agent's commands run and its files are."""
+
+from parlour.agents.runtime.limits import RuntimeLimits
+from parlour.agents.runtime.local import LocalRuntime
+
+__all__ = ["LocalRuntime", "RuntimeLimits"]
