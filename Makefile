@@ -65,6 +65,7 @@ bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 fault: $(VENV)/.dev ## Break things while a conversation streams (ROUNDS=200 SEED=1)
 	$(BIN)/python -m tests.fault.run --store embedded --rounds $(ROUNDS) --seed $(SEED)
 	$(BIN)/python -m tests.fault.run --store redis --rounds $(ROUNDS) --seed $(SEED)
+	THREE_NODES_ON=sentinel,cluster $(BIN)/python -m pytest tests/integration/test_three_nodes.py
 
 build: $(VENV)/.dev $(PAGE) ## Build the page and the wheel (into dist/)
 	rm -rf dist

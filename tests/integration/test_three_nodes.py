@@ -31,12 +31,23 @@ from tests.integration.three_nodes import (
     running_trio,
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("moved"),
+]
 
-TOPOLOGIES = ["one redis", *filter(None, os.environ.get("THREE_NODES_ON", "").split(","))]
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Where Redis can move, everything is run before and after it did."""
+    cases = [("one redis", False)]
+    for topology in filter(None, os.environ.get("THREE_NODES_ON", "").split(",")):
+        cases += [(topology, False), (topology, True)]
+    names = [f"{topology}, moved" if moved else topology for topology, moved in cases]
+    metafunc.parametrize(("stores", "moved"), cases, indirect=True, ids=names, scope="module")
 
 
-@pytest.fixture(scope="module", params=TOPOLOGIES)
+@pytest.fixture(scope="module")
 def stores(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator[Stores]:
     opened = {"one redis": lambda: on_one_redis(redis_server)}
     opened |= {"sentinel": on_sentinel, "cluster": on_cluster}
@@ -53,6 +64,20 @@ async def trio(
 ) -> AsyncIterator[Trio]:
     async with running_trio(tmp_path_factory.mktemp("trio"), stores, postgres_server) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def moved(request: pytest.FixtureRequest, trio: Trio) -> bool:
+    """Whether Redis has moved before the tests. The same clients are connected all the time."""
+    if request.param:
+        assert trio.stores.disturb is not None
+        async with AsyncExitStack() as opened:
+            _, (listener,) = await trio.somebody(opened, "a")
+            channel = await make_channel(listener)
+            await say(listener, channel, "before")
+            await trio.stores.disturb(f"channel:{channel}")
+            await asyncio.gather(*(trio.ready(node) for node in trio.nodes))
+    return bool(request.param)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -370,3 +395,46 @@ async def test_a_user_is_disconnected_on_every_node(trio: Trio, stack: AsyncExit
         told = await listener.until(lambda event, payload: event == "reconnect")
         assert told["reason"] == "locked"
     assert await heard(others[0], "reconnect") == []
+
+
+# -- without Redis ---------------------------------------------------------------------------------
+
+
+async def test_without_redis_a_node_serves_what_it_can_and_catches_up_afterwards(
+    trio: Trio, stack: AsyncExitStack
+) -> None:
+    if trio.stores.away is None:
+        pytest.skip("this Redis cannot be paused as one")
+    ann, (owner,) = await trio.somebody(stack, "a")
+    bob, (near, far) = await trio.somebody(stack, "a", "c")
+    channel = await make_channel(owner, bob)
+    await say(owner, channel, "before")
+    for listener in (owner, near, far):
+        await listener.until(said_in(channel, "before"))
+    send = {"channel_id": channel, "content": "during", "command_id": "during"}
+    typing = {"channel_id": channel, "data": {"type": "typing", "data": {"typing": True}}}
+
+    with trio.stores.away():
+        parts = await asyncio.gather(*(trio.ready(node, False) for node in trio.nodes))
+        alive = await owner.call("heartbeat")
+        signalled = await owner.call("events:channel", **typing)
+        await near.until(
+            lambda e, p: e == "events:channel" and p["data"]["type"] == "typing", LIMIT_S
+        )
+        refused = await owner.call("message:send", **send)
+        read = await trio.read(ann, "a", f"/api/channels/{channel}/messages")
+    await asyncio.gather(*(trio.ready(node) for node in trio.nodes))
+    again = await owner.call("message:send", **send)
+
+    for listener in (owner, near, far):
+        await listener.until(said_in(channel, "during"), LIMIT_S)
+        await heard(listener, "access:updated")
+        assert texts(listener) == ["before", "during"]
+    assert [part["redis"] for part in parts] == [False, False, False]
+    assert [one["ok"] for one in (alive, signalled, again)] == [True, True, True]
+    assert (refused["error"]["code"], refused["error"]["retryable"]) == ("unavailable", True)
+    assert "before" in [message["content"] for message in read["items"]]
+    reached = await trio.order(
+        "b", "emit_to_users", event="note", data=1, user_ids=[ann.id, bob.id]
+    )
+    assert reached == {"connections": 3, "failures": {}}

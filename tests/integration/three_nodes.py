@@ -10,7 +10,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -51,11 +51,21 @@ class Stores:
 
     environment: Environment
     disturb: Disturb | None = None
+    away: Callable[[], AbstractContextManager[None]] | None = None
+    """Makes Redis silent for the length of a block."""
 
 
 @contextmanager
 def on_one_redis(redis: RedisServer) -> Iterator[Stores]:
-    yield Stores({"PARLOUR_REDIS_URL": redis.url})
+    @contextmanager
+    def away() -> Iterator[None]:
+        redis.pause()
+        try:
+            yield
+        finally:
+            redis.resume()
+
+    yield Stores({"PARLOUR_REDIS_URL": redis.url}, away=away)
 
 
 @contextmanager
@@ -68,8 +78,9 @@ def on_sentinel() -> Iterator[Stores]:
     ):
 
         async def fail_over(stream: str) -> None:
-            await replica_known(sentinel.port)
+            await agreed(sentinel.port, lambda admin: admin.sentinel_slaves("parlour"))
             await asyncio.to_thread(master.kill)
+            await agreed(sentinel.port, lambda admin: another_master(admin, master.port))
 
         hosts = f"127.0.0.1:{sentinel.port}"
         yield Stores(
@@ -78,13 +89,18 @@ def on_sentinel() -> Iterator[Stores]:
         )
 
 
-async def replica_known(port: int) -> None:
-    """Wait until the Sentinel has a replica to fail over to."""
+async def agreed(port: int, asked: Callable[[Redis], Awaitable[Any]]) -> None:
+    """Wait until the Sentinel says so."""
     admin = Redis(port=port)
     async with asyncio.timeout(LIMIT_S):
-        while not await admin.sentinel_slaves("parlour"):  # noqa: ASYNC110 - it tells nobody
+        while not await asked(admin):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.05)
     await admin.aclose()
+
+
+async def another_master(admin: Redis, port: int) -> bool:
+    _, named = await admin.sentinel_get_master_addr_by_name("parlour")
+    return int(named) != port
 
 
 @contextmanager
@@ -216,6 +232,16 @@ class Trio:
     def url(self, node: str) -> str:
         return f"http://127.0.0.1:{self.nodes[node].port}"
 
+    async def ready(self, node: str, ready: bool = True) -> dict[str, bool]:
+        """Wait until a node says that it can serve, or that it cannot; gives back what it reaches."""
+        url = f"{self.url(node)}/health/ready"
+        async with asyncio.timeout(LIMIT_S), httpx.AsyncClient(trust_env=False) as http:
+            while True:
+                answer = await http.get(url, timeout=LIMIT_S)
+                if (answer.status_code == 200) == ready:
+                    return dict(answer.json()["parts"])
+                await asyncio.sleep(0.05)
+
     async def person(self) -> Person:
         """Somebody new, without a password that would cost processor time."""
         async with httpx.AsyncClient(base_url=self.url("a"), trust_env=False) as http:
@@ -223,6 +249,16 @@ class Trio:
         told = answer.json()
         assert answer.status_code == 201, told
         return Person(told["user"]["id"], told["user"]["name"], told["token"])
+
+    async def read(self, person: Person, node: str, path: str, **params: Any) -> Any:
+        """What a node answers over HTTP."""
+        headers = {"authorization": f"Bearer {person.token}"}
+        async with httpx.AsyncClient(
+            base_url=self.url(node), headers=headers, trust_env=False, timeout=LIMIT_S
+        ) as http:
+            answer = await http.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     async def listen(
         self, stack: AsyncExitStack, node: str, person: Person, **auth: Any
@@ -304,9 +340,7 @@ async def running_trio(
             own.mkdir(parents=True)
             process = trio.nodes[node] = ServerProcess(own, environment, app=APP)
             stack.callback(process.stop)
-        # The first one makes the tables.
-        await trio.nodes["a"].start()
-        await asyncio.gather(*(trio.nodes[node].start() for node in "bc"))
+        await asyncio.gather(*(process.start() for process in trio.nodes.values()))
         operator = await trio.person()
         for node in "abc":
             trio.operators[node] = await stack.enter_async_context(

@@ -254,12 +254,11 @@ class Node:
 
     async def ready(self) -> dict[str, bool]:
         """What this node needs to serve, and whether it has it."""
-        try:
-            await self.users.count_users()
-            database = True
-        except ParlourError:
-            database = False
-        return {"database": database, "accepting": not self.draining}
+        asked: dict[str, Awaitable[object]] = {"database": self.users.user(self.id)}
+        if not self.settings.embedded:
+            asked["redis"] = self.pool.nodes()
+        parts = await asyncio.gather(*(_answers(question) for question in asked.values()))
+        return {**dict(zip(asked, parts, strict=True)), "accepting": not self.draining}
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -481,3 +480,11 @@ async def run_node(
                 yield node
             finally:
                 await node.stop()
+
+
+async def _answers(question: Awaitable[object]) -> bool:
+    try:
+        await question
+    except ParlourError:
+        return False
+    return True
