@@ -7,7 +7,7 @@
  * a command that two pages send carries one id and happens once.
  */
 
-import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
+import { openDB, type DBSchema, type IDBPDatabase, type IDBPObjectStore } from 'idb';
 
 import type { Command, CommandStore } from './commands.js';
 import { newId } from './ids.js';
@@ -16,16 +16,18 @@ const VERSION = 1;
 const RECORDS = 'commands';
 
 interface Stored {
-  /** Given by the database, in the order of the first `put`. */
-  seq?: number;
-  owner: string;
   command_id: string;
+  owner: string;
+  /** When it was first put: milliseconds since 1970, and how manieth of its page. */
+  order: readonly [number, number];
   command: Command;
 }
 
 interface Schema extends DBSchema {
-  commands: { key: number; value: Stored; indexes: { command_id: string } };
+  commands: { key: string; value: Stored };
 }
+
+type Writable = IDBPObjectStore<Schema, ['commands'], 'commands', 'readwrite'>;
 
 export interface DurableCommandsOptions {
   /** Whose commands these are. */
@@ -42,6 +44,7 @@ export class DurableCommands implements CommandStore {
   readonly #channel: BroadcastChannel | null;
   readonly #closing = new AbortController();
   readonly #watched = new Set<string>();
+  readonly #orders = new Map<string, Stored['order']>();
   #left: () => void = () => undefined;
   #database: Promise<IDBPDatabase<Schema>> | undefined;
   #owning: Promise<void> | undefined;
@@ -54,34 +57,32 @@ export class DurableCommands implements CommandStore {
 
   /** This page's commands and those that pages left behind which are no more, in the order of `put`. */
   async load(): Promise<Command[]> {
-    if (!this.#locks) return (await this.#records()).map(({ command }) => command);
     await this.#own();
     // One page at a time: two must not both find the same owner gone.
-    return this.#locks.request(`${this.#name}:adopt`, () => this.#adopt());
+    const records = this.#locks
+      ? await this.#locks.request(`${this.#name}:adopt`, () => this.#adopt())
+      : await (await this.#open()).getAll(RECORDS);
+    records.sort((a, b) => a.order[0] - b.order[0] || a.order[1] - b.order[1]);
+    for (const { command_id, order } of records) this.#orders.set(command_id, order);
+    return records.map(({ command }) => command);
   }
 
   async put(command: Command): Promise<void> {
-    await this.#own();
-    const transaction = (await this.#open()).transaction(RECORDS, 'readwrite');
-    const { store } = transaction;
-    const seq = await store.index('command_id').getKey(command.command_id);
     const { command_id } = command;
-    const record = { owner: this.#owner, command_id, command };
-    await store.put(seq === undefined ? record : { ...record, seq });
-    await transaction.done;
-    if (seq === undefined) this.#channel?.postMessage(this.#owner);
+    const order = this.#orders.get(command_id) ?? [Date.now(), this.#orders.size];
+    this.#orders.set(command_id, order);
+    await this.#own();
+    await this.#write((store) => store.put({ command_id, owner: this.#owner, order, command }));
+    this.#channel?.postMessage(this.#owner);
   }
 
   async remove(commandId: string): Promise<void> {
-    const transaction = (await this.#open()).transaction(RECORDS, 'readwrite');
-    const seq = await transaction.store.index('command_id').getKey(commandId);
-    if (seq !== undefined) await transaction.store.delete(seq);
-    await transaction.done;
+    await this.#write((store) => store.delete(commandId));
   }
 
   /** Forget everything, of all pages: the person leaves this browser. */
   async clear(): Promise<void> {
-    await (await this.#open()).clear(RECORDS);
+    await this.#write((store) => store.clear());
   }
 
   /** Hear that a page ended and left commands behind; `load` gives them. */
@@ -104,8 +105,7 @@ export class DurableCommands implements CommandStore {
   #open(): Promise<IDBPDatabase<Schema>> {
     this.#database ??= openDB<Schema>(this.#name, VERSION, {
       upgrade: (database) => {
-        const store = database.createObjectStore(RECORDS, { keyPath: 'seq', autoIncrement: true });
-        store.createIndex('command_id', 'command_id', { unique: true });
+        database.createObjectStore(RECORDS, { keyPath: 'command_id' });
       },
       // A newer page wants to change the database: it must not wait for this one.
       blocking: () => void this.#database?.then((database) => database.close()),
@@ -113,8 +113,12 @@ export class DurableCommands implements CommandStore {
     return this.#database;
   }
 
-  async #records(): Promise<Stored[]> {
-    return (await this.#open()).getAll(RECORDS);
+  /** One request, committed in the same breath: a page that ends right afterwards has written it. */
+  async #write(request: (store: Writable) => Promise<unknown>): Promise<void> {
+    const transaction = (await this.#open()).transaction(RECORDS, 'readwrite');
+    const asked = request(transaction.store);
+    transaction.commit();
+    await Promise.all([asked, transaction.done]);
   }
 
   /** Hold this page's own lock until it ends. */
@@ -134,10 +138,10 @@ export class DurableCommands implements CommandStore {
     return this.#owning;
   }
 
-  async #adopt(): Promise<Command[]> {
+  async #adopt(): Promise<Stored[]> {
     const alive = await this.#alive();
     const transaction = (await this.#open()).transaction(RECORDS, 'readwrite');
-    const mine: Command[] = [];
+    const mine: Stored[] = [];
     const others = new Set<string>();
     for await (const cursor of transaction.store) {
       const record = cursor.value;
@@ -145,7 +149,7 @@ export class DurableCommands implements CommandStore {
         others.add(record.owner);
         continue;
       }
-      mine.push(record.command);
+      mine.push(record);
       if (record.owner !== this.#owner) await cursor.update({ ...record, owner: this.#owner });
     }
     await transaction.done;

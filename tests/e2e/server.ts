@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const BIN = process.env['BIN'] ?? join(ROOT, '.venv/bin');
+export const BIN = process.env['BIN'] ?? join(ROOT, '.venv/bin');
 const PAGE = join(ROOT, 'src/parlour/transports/http/static/index.html');
 const START_MS = 60_000;
 

@@ -6,16 +6,26 @@ async with FaultProxy(("127.0.0.1", 8000)) as proxy:
     proxy.freeze()         # half-open: nothing passes any more, and nobody is told
     proxy.thaw()
     proxy.delay = 0.2      # seconds that each chunk takes
+    proxy.loss = 0.05      # this share of the chunks is late, as if a packet had been lost
+
+For tests in other languages it is a process: `python -m parlour.testing.fault_proxy PORT` forwards to that
+port, prints its own, and takes one command per line: `cut`, `freeze`, `thaw`, `refuse`, `accept`,
+`delay SECONDS`, `loss SHARE`. Each is answered with `ok`; it ends with its standard input.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+import sys
 from types import TracebackType
 from typing import Self
 
 CHUNK = 65_536
+
+RETRANSMIT_SECONDS = (0.2, 0.6)
+"""What one lost packet costs a TCP connection; everything behind it waits as well."""
 
 
 class FaultProxy:
@@ -24,11 +34,13 @@ class FaultProxy:
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.delay = 0.0
+        self.loss = 0.0
         self.refusing = False
         self._server: asyncio.Server | None = None
         self._pairs: dict[_Pair, None] = {}
         self._frozen = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._random = random.Random(1)
 
     @property
     def port(self) -> int:
@@ -101,13 +113,17 @@ class FaultProxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while chunk := await source.read(CHUNK):
-                if self.delay:
-                    await asyncio.sleep(self.delay)
+                if pause := self._pause():
+                    await asyncio.sleep(pause)
                 await pair.frozen.wait()
                 sink.write(chunk)
                 await sink.drain()
         with contextlib.suppress(OSError, RuntimeError):
             sink.close()
+
+    def _pause(self) -> float:
+        lost = self.loss and self._random.random() < self.loss
+        return self.delay + (self._random.uniform(*RETRANSMIT_SECONDS) if lost else 0.0)
 
 
 class _Pair:
@@ -123,3 +139,28 @@ class _Pair:
         self.frozen.set()
         self._client.transport.abort()
         self._server.transport.abort()
+
+
+def _obey(proxy: FaultProxy, line: str) -> None:
+    command, _, value = line.strip().partition(" ")
+    match command:
+        case "cut" | "freeze" | "thaw":
+            getattr(proxy, command)()
+        case "refuse" | "accept":
+            proxy.refusing = command == "refuse"
+        case "delay" | "loss":
+            setattr(proxy, command, float(value))
+        case _:
+            raise ValueError(f"unknown command: {line!r}")
+
+
+async def _main(target: int) -> None:
+    async with FaultProxy(("127.0.0.1", target)) as proxy:
+        print(proxy.port, flush=True)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            _obey(proxy, line)
+            print("ok", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1])))

@@ -1,0 +1,120 @@
+/** What is typed while there is no connection: kept over the page's end, sent once, seen by nobody else. */
+
+import type { BrowserContext } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { Visitors } from './browser';
+import { ChatPage } from './pages/chat';
+import { AppServer, PASSWORD } from './server';
+
+let server: AppServer;
+let visitors: Visitors;
+let chat: ChatPage;
+
+beforeAll(async () => {
+  server = await AppServer.demo();
+  visitors = await Visitors.open(server);
+  chat = await visitors.person('traveller', PASSWORD);
+});
+afterAll(async () => {
+  await visitors?.close();
+  await server?.stop();
+});
+
+/** Pages of the context can be loaded, but get no socket, until the returned function is called. */
+async function withoutSockets(context: BrowserContext): Promise<() => Promise<void>> {
+  let away = true;
+  await context.routeWebSocket(/\/ws\//, (socket) => {
+    if (away) void socket.close();
+    else socket.connectToServer();
+  });
+  await context.route(/\/ws\//, (route) => (away ? route.abort() : route.continue()));
+  return async () => {
+    away = false;
+    await context.unroute(/\/ws\//);
+  };
+}
+
+async function write(page: ChatPage, text: string): Promise<void> {
+  await page.composer.fill(text);
+  await page.composer.press('Enter');
+  await page.pending.filter({ hasText: text }).waitFor();
+}
+
+/** What the person has said, without the times. */
+async function spoken(page: ChatPage): Promise<string[]> {
+  const said = page.page.locator('[data-testid="message"][data-role="user"]');
+  return (await said.allInnerTexts()).map((text) => text.split('\n')[0]!);
+}
+
+test('what is typed offline is pending over a reload, and sent once, in order', async () => {
+  await chat.converse('count to 2');
+  const back = await withoutSockets(chat.page.context());
+  await chat.page.reload();
+  for (const text of ['count to 3', 'count to 4', 'count to 5']) await write(chat, text);
+
+  await chat.page.reload();
+  await chat.pending.nth(2).waitFor();
+  const pending = await chat.pending.allInnerTexts();
+  await back();
+  await chat.page.evaluate(() => dispatchEvent(new Event('online')));
+  await chat.answers.nth(3).waitFor();
+  await chat.settled();
+  const shown = await spoken(chat);
+  await chat.page.reload();
+  await chat.answers.nth(3).waitFor();
+
+  const said = ['count to 3', 'count to 4', 'count to 5'];
+  expect(pending.map((text) => text.split('\n')[0])).toEqual(said);
+  expect(shown).toEqual(['count to 2', ...said]);
+  expect(await spoken(chat)).toEqual(shown);
+  expect(await chat.pending.count()).toBe(0);
+});
+
+test('a tab that was closed offline leaves its messages to the next one', async () => {
+  await chat.newChat();
+  await chat.converse('count to 2');
+  const path = new URL(chat.page.url()).pathname;
+  const keeper = await visitors.tab(chat);
+  await server.kill();
+  await write(chat, 'count to 7');
+  await chat.page.close();
+
+  await server.begin();
+  chat = await visitors.tab(keeper, `.${path}`);
+  await chat.spoken('count to 7').waitFor();
+  await chat.settled();
+
+  expect(await spoken(chat)).toEqual(['count to 2', 'count to 7']);
+});
+
+test('another person on the same browser neither sees nor sends it', async () => {
+  await chat.newChat();
+  await chat.converse('count to 2');
+  const path = new URL(chat.page.url()).pathname;
+  const context = chat.page.context();
+  await server.kill();
+  await write(chat, 'a secret of the traveller');
+  await chat.page.close();
+  await server.begin();
+  // What ends without a sign-out: the token expired, or the browser forgot its cookies.
+  await context.clearCookies();
+
+  const stranger = { name: 'stranger', password: PASSWORD };
+  const signUp = await context.request.post('api/auth/sign-up', { data: stranger });
+  const page = await context.newPage();
+  await page.goto('./');
+  const theirs = new ChatPage(page);
+  await theirs.converse('count to 3');
+  const seen = await page.locator('body').innerText();
+  await context.request.post('api/auth/sign-in', {
+    data: { login: 'traveller', password: PASSWORD },
+  });
+  await page.goto(`.${path}`);
+  await new ChatPage(page).spoken('a secret of the traveller').waitFor();
+
+  expect(signUp.ok()).toBe(true);
+  expect(seen).not.toContain('secret');
+  // It waited for its own person.
+  expect(await spoken(new ChatPage(page))).toEqual(['count to 2', 'a secret of the traveller']);
+});
