@@ -78,7 +78,7 @@ async def listen(
     """Serve until SIGINT or SIGTERM, then stop in order: clients are told to come back while their
     connections still work, what runs is finished, and only then the port closes. A second signal
     does not wait. `started` is called when the first client may come."""
-    _settle_memory()
+    settle_memory()
     server = _Server(_config(served, settings), started)
     stop = asyncio.Event()
     with _signals(lambda: _stop(server, stop)):
@@ -91,7 +91,7 @@ async def listen(
             server.should_exit = True
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """What was made until now (modules, routes, models) lives as long as the process: the collector
     need not walk it again and again. Young objects are looked at less often; most of a server's die
     by themselves, and each look is a pause for everybody."""
