@@ -186,6 +186,26 @@ class Metrics:
         self.http_seconds = self._histogram("http_seconds", "Time of HTTP requests", "route")
         self.syncs = self._counter("syncs", "Passes of the synchroniser by outcome", "outcome")
         self.sync_seconds = self._histogram("sync_seconds", "Time of a synchroniser's pass")
+        self.agent_phase_seconds = self._histogram(
+            "agent_phase_seconds", "Time of the phases of an agent session's set-up", "phase"
+        )
+        self.agent_actions = self._counter(
+            "agent_actions", "Actions of agents by name and outcome", "action", "outcome"
+        )
+        self.agent_states = self._counter(
+            "agent_states", "Changes of agents' states", "state", "reason"
+        )
+        self.agent_tokens = self._counter("agent_tokens", "Tokens of agents by kind", "kind")
+        self.agent_cost = self._counter("agent_cost_usd", "What agents' models cost, in US dollars")
+        self.agent_takeovers = self._counter(
+            "agent_takeovers", "Agent sessions taken over, by what ended their owner", "cause"
+        )
+        self.agent_stale_appends = self._counter(
+            "agent_stale_appends", "Appends of stale owners of agent sessions that were refused"
+        )
+        self.agent_unreadable = self._counter(
+            "agent_unreadable", "Events of agent sessions that could not be read"
+        )
         self.unexpected_errors = self._counter(
             "unexpected_errors", "Exceptions that a loop, connection or router survived", "where"
         )

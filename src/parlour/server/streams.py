@@ -47,10 +47,15 @@ class Streams:
         return appended
 
     async def append_records(
-        self, stream: str, records: Sequence[NewEvent], dedupe: Dedupe
+        self,
+        stream: str,
+        records: Sequence[NewEvent],
+        dedupe: Dedupe,
+        *,
+        fence: int | None = None,
     ) -> Appended:
         """Append events that were made before, once per dedupe key."""
-        appended = await self._log.append(stream, records, dedupe=dedupe)
+        appended = await self._log.append(stream, records, dedupe=dedupe, fence=fence)
         if not appended.duplicate:
             self._touched(stream, records)
         return appended

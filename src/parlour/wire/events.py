@@ -6,6 +6,7 @@ an older server. Ids that clients choose are limited in form, texts in length by
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -312,13 +313,15 @@ class ThreadDelete(Payload):
     command_id: CommandId
 
 
-EventName = Literal["events", "events:channel", "events:note"]
+EventName = Literal["events", "events:channel", "events:note", "oh_event"]
 
 
 def event_name(stream: str) -> EventName:
     """The Socket.IO event that carries a stream's events."""
     if stream.startswith("channel:"):
         return "events:channel"
+    if stream.startswith("agent:"):
+        return "oh_event"
     return "events:note" if stream.startswith("note:") else "events"
 
 
@@ -327,6 +330,8 @@ def event_payload(event: Event) -> dict[str, Any]:
     deltas and a single event read alike."""
     if event.stream.startswith("channel:"):
         return _channel_payload(event)
+    if event.stream.startswith("agent:"):
+        return agent_payload(event)
     data = event.data
     subject = event.stream.partition(":")[2]
     return {
@@ -362,4 +367,24 @@ def _channel_payload(event: Event) -> dict[str, Any]:
     }
     if "channel" in body:
         payload["channel"] = body["channel"]
+    return payload
+
+
+def agent_payload(event: Event) -> dict[str, Any]:
+    """An event of an agent session: what stands in its record, and where it stands. `id` is its number; `cause`
+    the number of the event that led to it."""
+    source = event.source.partition(":")[0]
+    at = datetime.fromtimestamp(event.at / 1000, UTC)
+    payload = {
+        "id": event.offset,
+        "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "source": source if source in ("user", "agent") else "environment",
+        **event.data,
+        "conversation_id": event.stream.partition(":")[2],
+        "stream": event.stream,
+        "epoch": event.epoch,
+        "offset": event.offset,
+    }
+    if event.cause is not None and event.cause.isdigit():
+        payload["cause"] = int(event.cause)
     return payload

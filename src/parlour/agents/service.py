@@ -1,0 +1,540 @@
+"""The agent sessions of a node: who owns which, and what becomes of them when a node goes away.
+
+A session is owned under the lease `agent:{id}`; the lease's generation fences every append, so a node that stood
+still and comes back can write nothing. Whoever sends something wakes the session: where nobody owns it, the node
+that took the command does. A dead node's leases run out and are found by the others; a node that is told to stop lets
+its leases run out at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from parlour.agents.agent_session import AgentSession, Equipment
+from parlour.agents.kinds import Agent, ToolAgent
+from parlour.agents.ports import FileStore, Memory, Registry, RuntimeFactory
+from parlour.agents.secrets import Secrets
+from parlour.agents.session_settings import InForce
+from parlour.agents.stream import stream_name
+from parlour.agents.web_session import WebSession
+from parlour.core.access import Facts, Kind
+from parlour.core.agent_state import SessionState, fold
+from parlour.core.agents import ACTIVE, TERMINAL, AgentState, InputPolicy, Role
+from parlour.core.streams import Position
+from parlour.core.users import User
+from parlour.errors import (
+    LeaseLost,
+    NotFound,
+    ParlourError,
+    PositionLost,
+    ShuttingDown,
+    Unavailable,
+)
+from parlour.ports import AgentRecord, Lease
+from parlour.server.router import Routes
+
+if TYPE_CHECKING:
+    from parlour.server.node import Node
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE: Final = 200
+"""Sessions that are looked at in one pass of a duty."""
+
+TOGETHER: Final = 16
+"""Sessions that are set up, renewed or handed over at the same time."""
+
+READ: Final = 500
+
+HAND_OVER_SHARE: Final = 0.5
+"""Of the time for ending runs at shutdown: how long an action may go on before it is cancelled."""
+
+
+class Agents:
+    """`node.part(Agents)`: starts, finds, owns and hands over agent sessions.
+
+    `agents` are the kinds of agents by name; authors add theirs. `llm_registry`, `runtimes`, `memory` and `file_store`
+    may be replaced before the first session begins.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        llm_registry: Registry,
+        runtimes: RuntimeFactory,
+        memory: Memory,
+        file_store: FileStore | None = None,
+        tables: Sequence[Routes] = (),
+    ) -> None:
+        self.node = node
+        self.llm_registry = llm_registry
+        self.runtimes = runtimes
+        self.memory = memory
+        self.file_store = file_store
+        self.agents: dict[str, Agent] = {"coder": ToolAgent()}
+        self.replays: dict[str, str | bytes] = {}
+        self.secrets = Secrets(one.get_secret_value() for one in node.settings.agent_secrets)
+        self.tables = tables
+        self._live: dict[str, WebSession] = {}
+        self._opening: dict[str, asyncio.Task[bool]] = {}
+        self._limit = asyncio.Semaphore(TOGETHER)
+        self._stopping = False
+        node.permissions.lookups[Kind.AGENT] = self._facts
+        node.recovery.snapshots["agent"] = self._snapshot
+        node.sweeper.add("agent leases", node.lease_ms / 1000 / 3, self.renew)
+        node.sweeper.add("abandoned agents", node.lease_ms / 1000 / 5, self.adopt)
+        node.sweeper.add("ownerless agents", node.lease_ms / 1000, self.search)
+        node.sweeper.add("idle agents", 5.0, self.put_idle_aside)
+        node.peers.on("agents:files", self._files_for)
+        node.metrics.observe("agent_sessions", "Agent sessions owned here", lambda: len(self._live))
+        node.metrics.observe(
+            "agent_sessions_running", "Agent sessions at work here", lambda: len(self._running())
+        )
+        node.metrics.observe(
+            "agent_events_queued", "Events of agents that wait to be written", self._queued
+        )
+
+    # -- life of the part ------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Sessions that a former life of this node left at work go on."""
+        if self.node.settings.embedded:
+            for lease in await self.node.leases.abandoned("agent:", AT_ONCE, owner=self.node.id):
+                await self.node.leases.release(lease)
+        self.node.tasks.spawn(self.search(), "agents that were at work")
+
+    async def stop(self) -> None:
+        """Hand every session over: what runs may end, or is cancelled; others take over at once."""
+        self._stopping = True
+        patience = self.node.settings.shutdown_runs_seconds * HAND_OVER_SHARE
+        for task in self._opening.values():
+            task.cancel()
+        leaving = [self._hand_over(web, patience) for web in list(self._live.values())]
+        await asyncio.gather(*leaving)
+
+    async def _hand_over(self, web: WebSession, patience: float) -> None:
+        session = web.agent_session
+        self._live.pop(web.sid, None)
+        if session is None:
+            return
+        active = session.state.state in ACTIVE
+        await session.close(patience)
+        if session.lease is not None:
+            await self._let_go(session.lease, wanted=active)
+
+    async def _let_go(self, lease: Lease, *, wanted: bool) -> None:
+        """Give a lease up. One that somebody has to take runs out instead: that is how it is found."""
+        try:
+            if wanted:
+                await self.node.leases.renew(lease, 1)
+            else:
+                await self.node.leases.release(lease)
+        except (Unavailable, LeaseLost) as error:
+            log.warning("a lease was not given up", lease=lease.name, error=str(error))
+
+    # -- finding ---------------------------------------------------------------------------------
+
+    def session(self, session_id: str, user_id: str | None = None) -> WebSession:
+        """The live session of this node, or one to send through."""
+        live = self._live.get(session_id)
+        return live or WebSession(session_id, sio=self, user_id=user_id)
+
+    def agent_session(self, session_id: str) -> AgentSession | None:
+        """The agent's side, if this node owns it."""
+        live = self._live.get(session_id)
+        return None if live is None else live.agent_session
+
+    @property
+    def live(self) -> Mapping[str, WebSession]:
+        """The sessions that this node owns."""
+        return self._live
+
+    async def record(self, session_id: str) -> AgentRecord:
+        """Raises `NotFound`."""
+        found = await self.node.agents.agent(session_id)
+        if found is None:
+            raise NotFound("There is no agent session with this id.")
+        return found
+
+    async def role(self, user: User, session_id: str) -> Role | None:
+        """What a user may do with a session; the owner drives."""
+        record = await self.record(session_id)
+        if record.user_id == user.id:
+            return Role.DRIVE
+        given = await self.node.agents.agent_role(session_id, user.id)
+        return Role(given) if given in set(Role) else None
+
+    async def state_of(self, session_id: str) -> SessionState:
+        """The present state: the owner's own, or folded here from the last checkpoint on."""
+        session = self.agent_session(session_id)
+        if session is not None:
+            return session.state
+        return (await self._folded(session_id))[0]
+
+    async def _folded(self, session_id: str) -> tuple[SessionState, Position]:
+        stream = stream_name(session_id)
+        stored = await self.node.agents.checkpoint(session_id)
+        head = await self.node.log.head(stream)
+        state, position = SessionState(), Position(head.epoch, 0)
+        if stored is not None and stored.position.epoch == head.epoch:
+            state, position = SessionState.from_json(stored.state), stored.position
+        while position.offset < head.offset:
+            page = await self.node.log.read(stream, position, READ)
+            if not page.events:
+                break
+            state, position = fold(state, page.events), page.position
+        return state, position
+
+    async def policy_of(self, session_id: str) -> InputPolicy:
+        """The session's policy for messages that come while the agent works."""
+        session = self.agent_session(session_id)
+        if session is not None:
+            return session.settings.input_policy
+        return InForce.from_json((await self.record(session_id)).settings).input_policy
+
+    # -- beginning and owning --------------------------------------------------------------------
+
+    async def begin(self, web: WebSession, force: InForce, title: str) -> AgentRecord:
+        """The session's row; of several at once one makes it. Raises `Forbidden`, `ShuttingDown`."""
+        if self._stopping:
+            raise ShuttingDown()
+        assert web.user_id is not None
+        now = self.node.clock.now_ms()
+        wanted = AgentRecord(
+            web.sid,
+            web.user_id,
+            title=title,
+            agent=force.agent,
+            settings=force.to_json(),
+            active=True,
+            created_at=now,
+            updated_at=now,
+        )
+        record, _ = await self.node.agents.create_agent(wanted)
+        return record
+
+    async def awake(self, session_id: str) -> None:
+        """Somebody has to own the session: this node, unless another one does."""
+        if session_id not in self._live:
+            await self._claim(session_id, None, "command")
+
+    async def own(self, web: WebSession, force: InForce) -> None:
+        """As `awake`, with a session that was just begun here and its settings, secrets among them."""
+        await self._claim(web.sid, (web, force), "start")
+
+    async def _claim(
+        self, session_id: str, begun: tuple[WebSession, InForce] | None, cause: str
+    ) -> bool:
+        """Take a session over if nobody owns it; whether this node owns it then. Single flight."""
+        if session_id in self._live:
+            return True
+        task = self._opening.get(session_id)
+        if task is None:
+            work = self._open(session_id, begun, cause)
+            task = self.node.tasks.spawn(work, f"open agent {session_id}")
+            self._opening[session_id] = task
+            task.add_done_callback(lambda done: self._opening.pop(session_id, None))
+        # Whoever asked may go away; the session is set up all the same.
+        return await asyncio.shield(task)
+
+    async def _open(
+        self, session_id: str, begun: tuple[WebSession, InForce] | None, cause: str
+    ) -> bool:
+        async with self._limit:
+            if self._stopping or session_id in self._live:
+                return session_id in self._live
+            began = self.node.clock.monotonic()
+            lease = await self.node.leases.acquire(
+                f"agent:{session_id}", self.node.id, self.node.lease_ms
+            )
+            if lease is None:
+                return False
+            try:
+                await self._make_room()
+                web, force = begun or await self._found(session_id)
+                session = web.attach(self._equipment(), force)
+                session.hold(lease, began + self.node.lease_ms / 1000)
+                web.on_lost = self._lost
+                self._live[session_id] = web
+                await session.start()
+            except BaseException:
+                self._live.pop(session_id, None)
+                await self._let_go(lease, wanted=False)
+                raise
+            log.info(
+                "agent session owned",
+                agent_session=session_id,
+                cause=cause,
+                generation=lease.generation,
+            )
+            self.node.metrics.agent_takeovers.labels(cause).inc()
+            return True
+
+    async def _found(self, session_id: str) -> tuple[WebSession, InForce]:
+        record = await self.record(session_id)
+        web = WebSession(session_id, sio=self, user_id=record.user_id)
+        return web, InForce.from_json(record.settings)
+
+    def _equipment(self) -> Equipment:
+        return Equipment(self.llm_registry, self.runtimes, self.memory, self.agents)
+
+    async def _make_room(self) -> None:
+        """Where there are as many sessions as there may be, one that waits and that nobody watches goes aside; one
+        that is at work or watched never does. Raises `Unavailable` where there is none."""
+        while len(self._live) >= self.node.settings.agent_sessions_limit:
+            resting = sorted(self._resting(), key=lambda web: web.idle_since)
+            for web in resting:
+                if not await self._watched(web.sid):
+                    await self.put_aside(web)
+                    break
+            else:
+                raise Unavailable("As many agents are at work here as there may be; try again.")
+
+    # -- letting go ------------------------------------------------------------------------------
+
+    def _running(self) -> list[WebSession]:
+        return [web for web in self._live.values() if not _rests(web)]
+
+    def _resting(self) -> list[WebSession]:
+        return [web for web in self._live.values() if _rests(web)]
+
+    def _queued(self) -> int:
+        sessions = (web.agent_session for web in self._live.values())
+        return sum(one.event_stream.queued for one in sessions if one is not None)
+
+    async def _watched(self, session_id: str) -> bool:
+        """Whether anybody looks at the session, on any node; where that is not known, somebody does."""
+        room = stream_name(session_id)
+        if self.node.hub.occupied(room):
+            return True
+        try:
+            return bool(await self.node.pool.nodes_of(room))
+        except Unavailable:
+            return True
+
+    async def put_aside(self, web: WebSession) -> None:
+        """Close a session here and give its lease up. Idempotent."""
+        session = web.agent_session
+        if self._live.get(web.sid) is not web or session is None:
+            return
+        del self._live[web.sid]
+        active = session.state.state in ACTIVE
+        await session.close()
+        if session.lease is not None:
+            await self._let_go(session.lease, wanted=active)
+
+    async def put_idle_aside(self) -> None:
+        """A duty: sessions that wait for long and that nobody watches."""
+        limit = self.node.clock.monotonic() - self.node.settings.agent_idle_seconds
+        for web in self._resting():
+            if web.idle_since < limit and not await self._watched(web.sid):
+                await self.put_aside(web)
+
+    def _lost(self, web: WebSession, error: Exception) -> None:
+        """The stream can no longer be written by this owner."""
+        if self._live.get(web.sid) is web:
+            self.node.tasks.spawn(self._drop(web, error), f"drop agent {web.sid}")
+
+    async def _drop(self, web: WebSession, error: Exception) -> None:
+        """Go down without another word; somebody else speaks, or this node sets the session up anew."""
+        session = web.agent_session
+        if self._live.get(web.sid) is not web or session is None:
+            return
+        log.warning("agent session lost", agent_session=web.sid, error=str(error))
+        session.valid_until = 0.0
+        self._live.pop(web.sid, None)
+        await session.close()
+        if isinstance(error, PositionLost) and session.lease is not None:
+            # The history began anew under this owner's feet: read it again.
+            await self._let_go(session.lease, wanted=False)
+        await self._claim_quietly(web.sid, "lost")
+
+    # -- duties ----------------------------------------------------------------------------------
+
+    async def renew(self) -> None:
+        """Extend every lease. What was lost is dropped."""
+        await asyncio.gather(*(self._renew(web) for web in list(self._live.values())))
+
+    async def _renew(self, web: WebSession) -> None:
+        session = web.agent_session
+        if session is None or session.lease is None:
+            return
+        async with self._limit:
+            began = self.node.clock.monotonic()
+            try:
+                lease = await self.node.leases.renew(session.lease, self.node.lease_ms)
+                session.hold(lease, began + self.node.lease_ms / 1000)
+            except LeaseLost as error:
+                await self._drop(web, error)
+            except Unavailable as error:
+                log.warning("lease not renewed", agent_session=web.sid, error=str(error))
+
+    async def adopt(self) -> None:
+        """Take over the sessions whose node died, or let them go."""
+        if self._stopping:
+            return
+        left = await self.node.leases.abandoned("agent:", AT_ONCE)
+        await asyncio.gather(*(self._adopt(lease) for lease in left))
+
+    async def _adopt(self, lease: Lease) -> None:
+        session_id = lease.name.partition(":")[2]
+        if session_id not in self._live:
+            await self._claim_quietly(session_id, "abandoned")
+
+    async def search(self) -> None:
+        """Own sessions that should go on by themselves and that nobody owns: a store that came back without its leases
+        left them so."""
+        after = ""
+        while not self._stopping:
+            ids = await self.node.agents.active_agents(after=after, limit=AT_ONCE)
+            for session_id in ids:
+                await self._look_after(session_id)
+            if len(ids) < AT_ONCE:
+                return
+            after = ids[-1]
+
+    async def _look_after(self, session_id: str) -> None:
+        if session_id in self._live:
+            return
+        if await self.node.leases.holder(f"agent:{session_id}") is None:
+            await self._claim_quietly(session_id, "ownerless")
+
+    async def _claim_quietly(self, session_id: str, cause: str) -> None:
+        try:
+            await self._claim(session_id, None, cause)
+        except NotFound:
+            await self._forget(session_id)
+        except ParlourError as error:
+            log.warning(
+                "an agent session was not taken over", agent_session=session_id, error=str(error)
+            )
+        except Exception as error:
+            # One session that cannot be set up must not keep the others from being taken over.
+            log.exception(
+                "an agent session was not taken over", agent_session=session_id, error=str(error)
+            )
+            self.node.metrics.unexpected_errors.labels("agent take-over").inc()
+
+    async def _forget(self, session_id: str) -> None:
+        """The lease of a session that was deleted."""
+        lease = await self.node.leases.acquire(
+            f"agent:{session_id}", self.node.id, self.node.lease_ms
+        )
+        if lease is not None:
+            await self.node.leases.release(lease)
+
+    # -- what others see -------------------------------------------------------------------------
+
+    async def note_state(self, session_id: str, state: AgentState, reason: str) -> None:
+        """Keep the list of sessions current and tell whoever has it open."""
+        at = self.node.clock.now_ms()
+        try:
+            record = await self.node.agents.update_agent(
+                session_id, state=str(state), active=state in ACTIVE, updated_at=at
+            )
+            members = await self.node.agents.agent_roles(session_id)
+        except (Unavailable, NotFound) as error:
+            log.warning("a state was not noted", agent_session=session_id, error=str(error))
+            return
+        told = {**describe(record), "reason": reason}
+        await self.node.routing.emit_to_users("agent:updated", told, [record.user_id, *members])
+
+    async def _facts(self, user: User, session_id: str) -> Facts:
+        """For `core.access`; asked every time, so that a role that was taken away ends at once."""
+        record = await self.node.agents.agent(session_id)
+        if record is None:
+            return Facts()
+        role = await self.node.agents.agent_role(session_id, user.id)
+        me = frozenset({user.id})
+        return Facts(
+            exists=True,
+            owner_id=record.user_id,
+            readers=me if role in set(Role) else frozenset(),
+            writers=me if role in (Role.DRIVE, Role.COMMENT) else frozenset(),
+        )
+
+    async def _snapshot(self, caller: Any, stream: str) -> dict[str, Any]:
+        """What somebody gets who follows without a position."""
+        session_id = stream.partition(":")[2]
+        record = await self.record(session_id)
+        state, position = await self._folded(session_id)
+        return {
+            "session": describe(record),
+            "state": state.to_json(),
+            "latest_event_id": position.offset,
+            "role": await self.role(caller.user, session_id),
+        }
+
+    # -- the workspace's files -------------------------------------------------------------------
+
+    async def files(self, session_id: str, path: str | None = None) -> Any:
+        """The list of the workspace's files, or the text of one; asked of the owner, wherever it is."""
+        body = {"session_id": session_id, "path": path}
+        await self.awake(session_id)
+        if session_id in self._live:
+            return await self._files_for(self.node.id, body)
+        holder = await self.node.leases.holder(f"agent:{session_id}")
+        if holder is None:
+            raise Unavailable("Nobody owns this session at the moment; try again.")
+        answer = await self.node.peers.ask(holder.owner, "agents:files", body, 10.0)
+        if isinstance(answer, dict) and "missing" in answer:
+            raise NotFound("There is no such file.")
+        return answer
+
+    async def _files_for(self, sender: str, body: Mapping[str, Any]) -> Any:
+        session = self.agent_session(body["session_id"])
+        if session is None or session.runtime is None:
+            raise Unavailable("This node does not own the session.")
+        if body.get("path") is None:
+            entries = await session.list_files()
+            return [
+                {
+                    "path": entry.path,
+                    "size": entry.size,
+                    "modified_at": entry.modified_at,
+                    "folder": entry.folder,
+                }
+                for entry in entries
+            ]
+        try:
+            return {"path": body["path"], "content": await session.read_file(str(body["path"]))}
+        except NotFound:
+            if sender == self.node.id:
+                raise
+            return {"missing": body["path"]}
+
+
+def describe(record: AgentRecord) -> dict[str, Any]:
+    """A session as lists show it."""
+    return {
+        "id": record.id,
+        "title": record.title,
+        "agent": record.agent,
+        "state": record.state,
+        "active": record.active,
+        "owner_id": record.user_id,
+        "forked_from": record.forked_from,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "settings": record.settings,
+    }
+
+
+def _rests(web: WebSession) -> bool:
+    """Whether nothing goes on and nothing waits to be written."""
+    session = web.agent_session
+    if session is None:
+        return False
+    state = session.state
+    busy = session.controller is None or session.controller.busy or session.event_stream.queued
+    idle = state.state in TERMINAL | {
+        AgentState.AWAITING_USER_INPUT,
+        AgentState.PAUSED,
+        AgentState.AWAITING_USER_CONFIRMATION,
+    }
+    return bool(idle and not busy and not state.inputs and not state.requests)
