@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from parlour.backends.redis import RedisLog, RedisStore, open_redis
+from parlour.backends.redis.pubsub import Listener
 from parlour.backends.redis.scripts import script
 from parlour.backends.sql import SqlStore, open_sql
 from parlour.core.streams import Appended, Dedupe, Position
@@ -98,6 +99,47 @@ async def test_a_follower_whose_subscription_breaks_misses_and_repeats_nothing(
 
     assert heard == [str(n) for n in range(200)]
     assert not any(isinstance(item, Lost) for item in ear.items)
+
+
+async def test_an_epoch_that_ends_while_a_follower_attaches_is_followed_by_the_next(
+    store: RedisStore, archive: SqlStore
+) -> None:
+    """The last message of an old epoch arrived between the subscription and the reading of the new head:
+    the attachment then looked for a channel that was over, for ever, and with it the event loop stood
+    still."""
+    log = RedisLog(
+        store.redis, _Interrupting(store), origin=archive.archive.origin(writes_through=False)
+    )
+    stream, ear = fresh(), Ear()
+
+    async with asyncio.timeout(LIMIT_S):
+        attachment = await log.attach(stream, ear)
+    await log.append(stream, notes("afterwards"))
+    heard = await ear.heard(1)
+    await attachment.detach()
+    await log.close()
+
+    assert heard == ["afterwards"]
+
+
+class _Interrupting:
+    """Real subscriptions; the first one hears something of an epoch that is over at once."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._subscriptions = store.subscriptions
+        self._interrupted = False
+
+    async def subscribe(self, listener: Listener) -> None:
+        await self._subscriptions.subscribe(listener)
+        if not self._interrupted:
+            self._interrupted = True
+            listener.hear(b"over 7\n")
+
+    def unsubscribe(self, listener: Listener) -> None:
+        self._subscriptions.unsubscribe(listener)
+
+    async def close(self) -> None:
+        """The store closes what it opened."""
 
 
 async def test_what_is_missed_during_a_break_is_heard_though_nothing_follows(

@@ -133,9 +133,13 @@ class RedisLog:
                 listening = asyncio.create_task(self._listen(stream), name=f"follow {stream}")
                 self._channels[stream] = listening
             channel = await self._listened(stream, listening)
-            if channel.alive and self._channels.get(stream) is listening:
+            if self._channels.get(stream) is not listening:
+                continue
+            if channel.alive:
                 ended = partial(self._detached, stream, channel)
                 return HeldAttachment(channel.sinks, sink, channel.position, ended)
+            # Continuity was lost while it was being set up, before it could be taken off the list.
+            del self._channels[stream]
 
     def follow(self, stream: str, limit: int = 1024) -> AbstractAsyncContextManager[Follower]:
         return follow_with(self, stream, limit)
