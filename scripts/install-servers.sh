@@ -25,6 +25,7 @@ postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2> /dev/null | tail -n 1 || 
 need chromium "the browser tests" chromium chromium-browser google-chrome
 need redis-server "the tests on Redis" redis-server valkey-server
 need postgresql "the tests on PostgreSQL" postgres "${postgres:-postgres}"
+need bubblewrap "the tests of sandboxed workspaces" bwrap
 
 [ -n "$wanted" ] || exit 0
 

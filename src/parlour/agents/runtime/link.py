@@ -160,12 +160,15 @@ class KeeperLink:
     async def close(self) -> None:
         """End every process of the workspace. Idempotent; not cut short by cancellation."""
         self.closing = True
-        if self._writer is not None:
-            self._writer.close()
+        if self._writer is not None and not self._writer.is_closing():
+            with contextlib.suppress(OSError):
+                self._writer.write_eof()
         if self._process is not None:
             await asyncio.shield(asyncio.to_thread(self._finish, self._process))
         if self._listening is not None:
             await self._listening
+        if self._writer is not None:
+            self._writer.close()
         if self._errors >= 0:
             os.close(self._errors)
             self._errors = -1

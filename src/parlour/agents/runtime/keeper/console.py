@@ -23,6 +23,8 @@ MARK_LIMIT = 200
 INTERRUPT_S = 1.0
 """What a command has after Ctrl-C to end by itself."""
 
+AGAIN_S = 0.05
+
 DRAIN_S = 0.1
 """How long the terminal of a program that is gone is read on, where a child holds it open."""
 
@@ -68,6 +70,8 @@ class Console:
         self._capture: Capture | None = None
         self._known: Processes = {}
         self._stopping = False
+        self._interrupted: set[tuple[int, str]] = set()
+        self._kill_at = 0.0
 
     def open_input(self) -> tuple[tuple[int, ...], int]:
         """The descriptors that the program inherits, and the one that texts are written to."""
@@ -78,6 +82,10 @@ class Console:
 
     def give(self, text: str) -> None:
         raise NotImplementedError
+
+    def asked_again(self, program: str) -> bool:
+        """Whether this program is interrupted more than once."""
+        return False
 
     # -- the program -----------------------------------------------------------------------------
 
@@ -155,9 +163,20 @@ class Console:
         if not self.mark or self._stopping:
             return
         self._stopping = True
-        self.deadline = time.monotonic() + INTERRUPT_S
+        self._interrupted = set()
+        self._kill_at = time.monotonic() + INTERRUPT_S
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """What runs in front. A shell that is just starting a program passes Ctrl-C over, also in the
+        child that becomes it, so both are asked again; a program once, since it may be tidying up."""
         with contextlib.suppress(OSError):
-            os.killpg(os.tcgetpgrp(self.master), signal.SIGINT)
+            group = os.tcgetpgrp(self.master)
+            what = (group, os.readlink(f"/proc/{group}/exe"))
+            if self.asked_again(what[1]) or what not in self._interrupted:
+                self._interrupted.add(what)
+                os.killpg(group, signal.SIGINT)
+        self.deadline = min(time.monotonic() + AGAIN_S, self._kill_at)
 
     def tick(self, now: float) -> None:
         """Act where a deadline has passed."""
@@ -166,6 +185,8 @@ class Console:
         self.deadline = None
         if self._exited is not None:
             self._end(self._exited)
+        elif now < self._kill_at:
+            self._interrupt()
         else:
             # The program goes with its children: a shell whose child was killed would do the next line
             # of the text, which is what was to be stopped.
@@ -244,6 +265,9 @@ class Shell(Console):
 
     def arguments(self, *inherited: int) -> list[str]:
         return ["bash", "--noprofile", "--rcfile", f"/dev/fd/{inherited[0]}", "--noediting", "-i"]
+
+    def asked_again(self, program: str) -> bool:
+        return program.endswith("/bash")
 
     def give(self, text: str) -> None:
         os.ftruncate(self.input, 0)

@@ -168,14 +168,15 @@ class Keeper:
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")
 
-    def _reap(self) -> None:
+    def _reap(self) -> bool:
+        """Take leave of children that ended; returns whether there are others."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return False
             if pid == 0:
-                return
+                return True
             for console in self._consoles.values():
                 if console.pid == pid:
                     console.exited(exit_code(status))

@@ -28,7 +28,7 @@ Processes = Mapping[int, Process]
 class Herd:
     """All processes of the workspace. `alone`: no other process has this user, as far as this one sees."""
 
-    def __init__(self, bound: int, alone: bool, reap: Callable[[], None]) -> None:
+    def __init__(self, bound: int, alone: bool, reap: Callable[[], bool]) -> None:
         self._bound = bound
         self._alone = alone
         self._reap = reap
@@ -55,11 +55,11 @@ class Herd:
         self.clear()
 
     def clear(self) -> None:
-        """End everything. Where nobody else's process can be meant, in one step of the kernel, which no
-        fork is faster than."""
+        """End everything, and leave no zombie for an init that may not look after them. Where nobody
+        else's process can be meant, in one step of the kernel, which no fork is faster than."""
         for _ in range(SWEEPS):
             alive = below(os.getpid())
-            if not alive:
+            if not alive and not self._reap():
                 return
             if self._alone and os.getuid() != 0:
                 with contextlib.suppress(OSError):
