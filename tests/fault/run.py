@@ -147,7 +147,7 @@ async def _until_current(stage: Stage, thread_id: str, seat: Seat, reader: Reade
 
 
 def _tokens_seen(reader: Reader) -> int:
-    return max((m["content"].count(" ") for m in _answers(reader)), default=0)
+    return max((str(m["content"]).count(" ") for m in _answers(reader)), default=0)
 
 
 def _answers(reader: Reader) -> list[dict[str, object]]:
