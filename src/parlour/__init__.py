@@ -69,10 +69,13 @@ if TYPE_CHECKING:
     from parlour.chat.threads import make_async as make_async
     from parlour.chat.threads import run_sync as run_sync
     from parlour.chat.threads import sleep as sleep
+    from parlour.chat.usage import use_model as use_model
     from parlour.chat.user import User as User
     from parlour.chat.user_session import user_session as user_session
     from parlour.config import Settings as Settings
     from parlour.config import load_settings as load_settings
+    from parlour.documents.author import create_note as create_note
+    from parlour.documents.author import open_note as open_note
     from parlour.errors import ParlourError as ParlourError
     from parlour.transports.asgi import create_app as create_app
     from parlour.transports.asgi import mount as mount
@@ -120,9 +123,11 @@ _HOMES = {
     "chat.session": ("HTTPSession", "WebsocketSession"),
     "chat.step": ("Step", "step"),
     "chat.threads": ("make_async", "run_sync", "sleep"),
+    "chat.usage": ("use_model",),
     "chat.user": ("User",),
     "chat.user_session": ("user_session",),
     "config": ("Settings", "load_settings"),
+    "documents.author": ("create_note", "open_note"),
     "errors": ("ParlourError",),
     "transports.asgi": ("create_app", "mount"),
 }

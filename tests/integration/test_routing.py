@@ -520,13 +520,14 @@ async def test_models_in_use_are_counted_over_nodes_and_run_out(
 
 async def test_models_in_use_are_served_over_rest(cluster: Cluster, stack: AsyncExitStack) -> None:
     model, user = f"model-{uuid.uuid4().hex}", name()
-    async with cluster.a.node.usage.during(model, "session"), rest(cluster.b, user) as http:
+    async with rest(cluster.b, user) as http:
 
         async def told() -> bool:
             return model in (await http.get("/api/usage")).json()["model_ids"]
 
-        await eventually(told)
-        answer = (await http.get("/api/usage")).json()
+        with cluster.a.node.usage.during(model, "session"):
+            await eventually(told)
+            answer = (await http.get("/api/usage")).json()
 
     assert {"id": model, "sessions": 1} in answer["models"]
 

@@ -67,6 +67,12 @@ async def notify(node: Node, user_id: str, event: Any) -> None:
     await node.notify_user(user_id, (event["type"], event["data"]))
 
 
+async def use_model(node: Node, model: str, seconds: float) -> None:
+    """The session of the handler uses a model for a while."""
+    async with cl.use_model(model):
+        await asyncio.sleep(seconds)
+
+
 async def in_use(node: Node) -> dict[str, int]:
     return await node.usage.in_use()
 
@@ -76,5 +82,6 @@ async def presence(node: Node, room: str) -> list[str]:
 
 
 OWN = {
-    one.__name__: one for one in (known, event_emitter, event_call, say, notify, in_use, presence)
+    one.__name__: one
+    for one in (known, event_emitter, event_call, say, notify, use_model, in_use, presence)
 }

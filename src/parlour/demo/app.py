@@ -81,8 +81,9 @@ async def answer(model: Model) -> None:
     """Stream a model's answer to the conversation so far; what came before a failure stays."""
     message = cl.Message()
     try:
-        async for token in model.answer(cl.chat_context.to_openai()):
-            await message.stream_token(token)
+        async with cl.use_model(model.label):
+            async for token in model.answer(cl.chat_context.to_openai()):
+                await message.stream_token(token)
     except ModelFailed as failure:
         if message.streaming:
             await message.send()

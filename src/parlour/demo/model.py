@@ -32,6 +32,11 @@ STYLES: Final = {
 class Model(Protocol):
     """Something that continues a conversation."""
 
+    @property
+    def label(self) -> str:
+        """What the model is called where models in use are listed."""
+        ...
+
     def answer(self, turns: Sequence[Turn]) -> AsyncIterator[str]:
         """The answer to the last turn, in pieces."""
         ...
@@ -44,6 +49,7 @@ class LocalModel:
     pace: Pace
     style: str = "sentences"
     name: str | None = None
+    label: str = "built-in"
 
     def answer(self, turns: Sequence[Turn]) -> AsyncIterator[str]:
         return self.say(compose(turns, self.style, self.name))

@@ -45,6 +45,10 @@ class OpenAIModel:
         secret = key.get_secret_value() if key is not None else NO_KEY
         return cls(settings.openai_model, secret, url or None, system)
 
+    @property
+    def label(self) -> str:
+        return self.name
+
     async def answer(self, turns: Sequence[Turn]) -> AsyncIterator[str]:
         """Stream the answer. Raises `ModelFailed`; what came before it stays valid."""
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -30,6 +31,9 @@ THROTTLE_SECONDS: Final = 0.5
 WAITING: Final = 10_000
 """Entries that may wait to be written."""
 
+WRITTEN_AT_ONCE: Final = 50
+RENEWED_AT_ONCE: Final = 1000
+
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 30.0
 
@@ -41,6 +45,8 @@ class UsageOfModels:
         self._node = node
         self._waiting: dict[tuple[str, str], bool] = {}
         self._told: dict[tuple[str, str], float] = {}
+        self._held: Counter[tuple[str, str]] = Counter()
+        self._renewed = 0.0
         self._wake = asyncio.Event()
         self.cleaning = False
         """Whether this node is the one that cleans up."""
@@ -63,20 +69,21 @@ class UsageOfModels:
             self._waiting[model, session_id] = False
             self._wake.set()
 
-    @asynccontextmanager
-    async def during(self, model: str, session_id: str) -> AsyncIterator[None]:
-        """Hold an entry while something runs, such as an answer that streams."""
-        holding = self._node.tasks.spawn(self._hold(model, session_id), f"usage of {model}")
+    @contextmanager
+    def during(self, model: str, session_id: str) -> Iterator[None]:
+        """Renew an entry while something runs, such as an answer that streams. Afterwards it runs out by
+        itself, like every other: whoever else uses the model for this session is not cut short."""
+        key = (model, session_id)
+        self._held[key] += 1
+        self.renew(model, session_id)
+        # Though the entry may be fresh: from now on somebody has to look after it.
+        self._wake.set()
         try:
             yield
         finally:
-            holding.cancel()
-            self.release(model, session_id)
-
-    async def _hold(self, model: str, session_id: str) -> None:
-        while True:
-            self.renew(model, session_id)
-            await asyncio.sleep(RENEW_SECONDS)
+            self._held[key] -= 1
+            if not self._held[key]:
+                del self._held[key]
 
     async def in_use(self) -> dict[str, int]:
         """Model → number of sessions, over all nodes. Raises `Unavailable`."""
@@ -87,26 +94,45 @@ class UsageOfModels:
     async def run(self) -> None:
         """Write renewals, those of one moment together."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._rest()
+            await self._renew_held()
             waiting, self._waiting = self._waiting, {}
             try:
-                await self._write(waiting)
+                await self._write(list(waiting.items()))
             except ParlourError as error:
                 # Not tried again: the next renewal comes within a second.
                 log.warning("models in use cannot be written", error=str(error))
             self._forget_old()
 
-    async def _write(self, waiting: dict[tuple[str, str], bool]) -> None:
+    async def _rest(self) -> None:
+        """Until there is something to write, or what is held is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RENEW_SECONDS if self._held else None):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _renew_held(self) -> None:
+        now = self._node.clock.monotonic()
+        if now - self._renewed < RENEW_SECONDS:
+            return
+        self._renewed = now
+        for number, key in enumerate(list(self._held)):
+            if number % RENEWED_AT_ONCE == RENEWED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            self.renew(*key)
+
+    async def _write(self, waiting: Sequence[tuple[tuple[str, str], bool]]) -> None:
+        """A few at a time: nobody else of this node has to wait for all of them."""
         pool = self._node.usage_pool
-        await asyncio.gather(
-            *(
-                pool.renew(model, session_id, ENTRY_MS)
-                if using
-                else pool.release(model, session_id)
-                for (model, session_id), using in waiting.items()
+        for first in range(0, len(waiting), WRITTEN_AT_ONCE):
+            await asyncio.gather(
+                *(
+                    pool.renew(model, session_id, ENTRY_MS)
+                    if using
+                    else pool.release(model, session_id)
+                    for (model, session_id), using in waiting[first : first + WRITTEN_AT_ONCE]
+                )
             )
-        )
 
     def _forget_old(self) -> None:
         over = self._node.clock.monotonic() - THROTTLE_SECONDS
