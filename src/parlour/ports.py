@@ -1002,13 +1002,14 @@ class HotDocuments(DocumentStore, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoteText:
-    """What a document says, as derived at `offset` of `generation`."""
+    """What a document says, as derived at `offset` of `generation` and `epoch`."""
 
     title: str
     markdown: str
     html: str
     text: str
     generation: int
+    epoch: str
     offset: int
 
 
@@ -1065,8 +1066,8 @@ class NoteStore(Protocol):
         ...
 
     async def save(self, note_id: str, content: NoteText, at: int) -> int | None:
-        """Keep what the document says, unless something at or past this offset (or of a later generation)
-        is kept already. Gives back the new version, which rises only where the text changed; None
+        """Keep what the document says, unless something at or past this offset of the same epoch, or of a
+        later generation, is kept already. Gives back the new version, which rises only where the text changed; None
         where nothing was written."""
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from parlour.documents.part import documents
 from parlour.server.parts import PartMaker
 
-PARTS: Final[tuple[PartMaker, ...]] = ()
+PARTS: Final[tuple[PartMaker, ...]] = (documents,)

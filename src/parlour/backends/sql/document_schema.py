@@ -50,6 +50,7 @@ notes = Table(
     Column("search", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("epoch", Text, nullable=False),
     Column("saved_offset", BigInteger, nullable=False),
     Column("access_version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),

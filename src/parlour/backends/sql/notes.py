@@ -124,7 +124,7 @@ def _with_owner() -> Select[Any]:
 
 def _record(row: Row[Any], granted: tuple[bool, bool]) -> NoteRecord:
     content = NoteText(
-        row.title, row.markdown, row.html, row.text, row.generation, row.saved_offset
+        row.title, row.markdown, row.html, row.text, row.generation, row.epoch, row.saved_offset
     )
     return NoteRecord(
         row.id,
@@ -149,7 +149,7 @@ def _create(connection: Connection, note_id: str, owner_id: str, at: int) -> Not
         "access_version": 0,
         "created_at": at,
         "updated_at": at,
-        **dict.fromkeys(("title", "markdown", "html", "text", "search"), ""),
+        **dict.fromkeys(("title", "markdown", "html", "text", "search", "epoch"), ""),
     }
     made = connection.execute(upsert(connection, notes).values(values).on_conflict_do_nothing())
     if not made.rowcount:
@@ -197,7 +197,7 @@ def _page(
 def _save(connection: Connection, note_id: str, content: NoteText, at: int) -> int | None:
     query = select(notes).where(notes.c.id == note_id, notes.c.deleted_at.is_(None))
     row = connection.execute(query.with_for_update()).first()
-    if row is None or (row.generation, row.saved_offset) >= (content.generation, content.offset):
+    if row is None or _is_late(row, content):
         return None
     texts = {
         "title": plain(content.title),
@@ -207,6 +207,7 @@ def _save(connection: Connection, note_id: str, content: NoteText, at: int) -> i
     }
     changed: dict[str, Any] = {
         "generation": content.generation,
+        "epoch": content.epoch,
         "saved_offset": content.offset,
     }
     version: int = row.version
@@ -216,6 +217,13 @@ def _save(connection: Connection, note_id: str, content: NoteText, at: int) -> i
         changed |= {**texts, "search": search, "version": version, "updated_at": at}
     connection.execute(update(notes).where(notes.c.id == note_id).values(changed))
     return version
+
+
+def _is_late(row: Row[Any], content: NoteText) -> bool:
+    """Whether what is kept is as new. Offsets of different epochs say nothing of each other."""
+    if row.generation != content.generation:
+        return bool(row.generation > content.generation)
+    return bool(row.epoch == content.epoch and row.saved_offset >= content.offset)
 
 
 def _grants(connection: Connection, note_id: str) -> dict[str, str]:

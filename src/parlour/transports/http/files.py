@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.responses import StreamingResponse
 
+from parlour.documents.manager import Documents
 from parlour.errors import InvalidPayload, NotFound
 from parlour.ports import FileRecord
 from parlour.server.connections import Caller
@@ -112,7 +113,9 @@ async def _may_read(node: CurrentNode, caller: Caller, record: FileRecord) -> bo
         grant = await node.permissions.grant(caller.user, f"thread:{record.thread_id}")
         if grant.read and not grant.create:
             return True
-    return await node.channels.may_read_file(caller.user, record.id)
+    if await node.channels.may_read_file(caller.user, record.id):
+        return True
+    return await node.part(Documents).notes.may_read_file(caller.user, record.id)
 
 
 async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:

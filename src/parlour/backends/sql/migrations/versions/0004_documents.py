@@ -66,6 +66,7 @@ def _notes() -> None:
         sa.Column("search", sa.Text(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("epoch", sa.Text(), nullable=False),
         sa.Column("saved_offset", sa.BigInteger(), nullable=False),
         sa.Column("access_version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),

@@ -1,0 +1,466 @@
+"""Notes: what REST and authors do with them. Whatever changes a text goes through its document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from pycrdt import Doc
+
+from parlour.core.access import is_principal
+from parlour.core.documents import document_of
+from parlour.core.users import User
+from parlour.documents.access import (
+    Admitted,
+    Permission,
+    admit,
+    admit_owner,
+    admit_writer,
+    permission_of,
+)
+from parlour.documents.content import (
+    Content,
+    from_json,
+    read_content,
+    shown_title,
+    to_json,
+    to_text,
+)
+from parlour.documents.html import to_html
+from parlour.documents.markdown_out import to_markdown
+from parlour.documents.open_document import OpenDocument
+from parlour.documents.replica import Author
+from parlour.documents.writing import (
+    append_markdown,
+    write_content,
+    write_markdown,
+    write_title,
+)
+from parlour.errors import Conflict, InvalidPayload, NotFound, ParlourError, TooLarge
+from parlour.ports import NoteRecord, NoteVersion
+from parlour.server.connections import Connection
+from parlour.wire.socketio import encode_event
+
+if TYPE_CHECKING:
+    from parlour.documents.manager import Documents
+
+log = structlog.get_logger(__name__)
+
+PREVIEW: Final = 200
+MOST_GRANTS: Final = 100
+_WORDS: Final = re.compile(r"\s+|[^\s]+")
+
+Wire = dict[str, Any]
+
+
+class Notes:
+    """Every method asks who may do it."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        self._node = documents.node
+        self._store = documents.node.notes
+
+    # -- making and reading ----------------------------------------------------------------------
+
+    async def create(
+        self,
+        user: User,
+        *,
+        title: str = "",
+        markdown: str = "",
+        grants: Mapping[str, str] | None = None,
+    ) -> Wire:
+        """A new note of this user."""
+        self._check_text(markdown)
+        checked = _checked_grants(grants or {})
+        note_id, now = self._node.new_id(), self._node.clock.now_ms()
+        await self._node.documents.create(document_of(note_id))
+        await self._store.create_note(note_id, user.id, now)
+        if title or markdown:
+
+            def write(doc: Doc[Any]) -> None:
+                if title:
+                    write_title(doc, title)
+                if markdown:
+                    write_markdown(doc, markdown)
+
+            await self._edit(note_id, write, Author(user.id))
+        if checked:
+            await self._store.set_grants(note_id, checked, now)
+        note = await self.read(user, note_id)
+        await self._tell("note:created", note_id, note, checked)
+        return note
+
+    async def read(self, user: User, note_id: str) -> Wire:
+        """The note, with its text as of this moment. Raises `NotFound`."""
+        await admit(self._store, note_id, user)
+        await self.settle_text(note_id)
+        return await self._shown(await admit(self._store, note_id, user))
+
+    async def page(
+        self, user: User, *, cursor: str | None, limit: int, search: str | None
+    ) -> tuple[list[Wire], str | None]:
+        """Notes of the user and those that are shared, newest change first."""
+        records, more = await self._store.notes(user, cursor=cursor, limit=limit, search=search)
+        return [_listed(record, permission_of(record, user) or "read") for record in records], more
+
+    async def settle_text(self, note_id: str) -> None:
+        """Save what the document says where the saved text is behind it."""
+        document_id = document_of(note_id)
+        open_here = self._documents.find(document_id)
+        if open_here is not None:
+            await open_here.replica.check()
+            await open_here.replica.settled()
+            open_here.saver.touch()
+            await open_here.saver.flush()
+            return
+        note = await self._store.note(note_id, _NOBODY)
+        head = await self._node.documents.head(document_id)
+        if note is None:
+            return
+        kept = note.content
+        if (kept.generation, kept.epoch, kept.offset) == (head.generation, head.epoch, head.offset):
+            return
+        if head.offset == 0 and kept.offset == 0:
+            return
+        async with self._documents.hold(document_id) as document:
+            document.saver.touch()
+            await document.saver.flush()
+
+    # -- changing --------------------------------------------------------------------------------
+
+    async def change(
+        self,
+        user: User,
+        note_id: str,
+        *,
+        title: str | None = None,
+        markdown: str | None = None,
+        append: str | None = None,
+        grants: Mapping[str, str] | None = None,
+        expected_version: int | None = None,
+    ) -> Wire:
+        """What is None stays. Raises `Conflict` where `expected_version` is not the present one."""
+        if grants is not None:
+            await admit_owner(self._store, note_id, user)
+        await admit_writer(self._store, note_id, user)
+        for text in (markdown, append):
+            self._check_text(text or "")
+        checked = None if grants is None else _checked_grants(grants)
+        if expected_version is not None:
+            await self._expect(user, note_id, expected_version)
+        if markdown is not None:
+            await self.keep_version(note_id, User(id=user.id, name=user.name), automatic=True)
+
+        def write(doc: Doc[Any]) -> None:
+            if title is not None:
+                write_title(doc, title)
+            if markdown is not None:
+                write_markdown(doc, markdown)
+            if append is not None:
+                append_markdown(doc, append)
+
+        if title is not None or markdown is not None or append is not None:
+            await self._edit(note_id, write, Author(user.id))
+        if checked is not None:
+            await self._share(note_id, checked)
+        note = await self.read(user, note_id)
+        if title is not None or checked is not None:
+            await self._tell("note:updated", note_id, note, await self._store.grants(note_id))
+        return note
+
+    async def _expect(self, user: User, note_id: str, version: int) -> None:
+        await self.settle_text(note_id)
+        present = (await admit(self._store, note_id, user)).note.version
+        if present != version:
+            raise Conflict("The note has changed meanwhile.", version=present)
+
+    async def _share(self, note_id: str, grants: Mapping[str, str]) -> None:
+        before = await self._store.grants(note_id)
+        await self._store.set_grants(note_id, grants, self._node.clock.now_ms())
+        await self._documents.access_changed(note_id, document_of(note_id))
+        lost = [name for name in before if name not in grants]
+        for user_id in _users_of(lost):
+            room = f"note:{note_id}"
+            await self._node.routing.leave_room_for_users(room, [user_id], "removed")
+
+    async def _edit(self, note_id: str, work: Callable[[Doc[Any]], None], author: Author) -> None:
+        async with self._documents.hold(document_of(note_id)) as document:
+            await document.replica.edit(work, author)
+            await document.saver.flush()
+
+    async def delete(self, user: User, note_id: str) -> None:
+        """For good, with its document and its versions."""
+        admitted = await admit_owner(self._store, note_id, user)
+        grants = await self._store.grants(note_id)
+        await self._store.delete_note(note_id, self._node.clock.now_ms())
+        await self._node.documents.delete(document_of(note_id))
+        document = self._documents.find(document_of(note_id))
+        if document is not None:
+            document.tell_access()
+            await document.replica.check()
+        gone = {"id": note_id, "owner": {"id": admitted.note.owner_id}}
+        await self._tell("note:deleted", note_id, gone, grants)
+
+    async def attach(self, user: User, note_id: str, file_id: str) -> None:
+        """Let readers of the note read a file of this user."""
+        await admit_writer(self._store, note_id, user)
+        record = await self._node.files.file(file_id)
+        if record is None or record.user_id != user.id:
+            raise NotFound("There is no such file.")
+        await self._store.attach_file(note_id, file_id)
+
+    async def may_read_file(self, user: User, file_id: str) -> bool:
+        """Whether a file is attached to a note that the user may read."""
+        for note_id in await self._store.notes_of_file(file_id):
+            note = await self._store.note(note_id, user)
+            if note is not None and permission_of(note, user) is not None:
+                return True
+        return False
+
+    def _check_text(self, text: str) -> None:
+        limit = self._node.settings.max_document_bytes
+        if len(text.encode()) > limit:
+            raise TooLarge(f"A note has at most {limit} bytes.", limit=limit)
+
+    # -- versions --------------------------------------------------------------------------------
+
+    async def saved(self, document: OpenDocument, content: Content, version: int) -> None:
+        """After each save: keep a version now and then, and tell a new title."""
+        now = self._node.clock.now_ms()
+        every = self._node.settings.note_version_interval_seconds * 1000
+        try:
+            made = await self._store.add_version(
+                self._version(document.note_id, content, version, None, "", automatic=True),
+                unless_since=now - every,
+            )
+            if made:
+                keep = self._node.settings.note_versions_kept
+                await self._store.thin_versions(document.note_id, keep)
+        except ParlourError as error:
+            log.warning("no version was kept", note=document.note_id, error=str(error))
+
+    async def keep_version(
+        self, note_id: str, author: User | None, *, name: str = "", automatic: bool = False
+    ) -> NoteVersion:
+        """Keep the present state."""
+        await self.settle_text(note_id)
+        note = await self._store.note(note_id, _NOBODY)
+        if note is None:
+            raise NotFound("There is no note with this id.")
+        async with self._documents.hold(document_of(note_id)) as document:
+            content = document.content()
+        version = self._version(note_id, content, note.version, author, name, automatic=automatic)
+        await self._store.add_version(version)
+        return version
+
+    def _version(
+        self,
+        note_id: str,
+        content: Content,
+        version: int,
+        author: User | None,
+        name: str,
+        *,
+        automatic: bool,
+    ) -> NoteVersion:
+        return NoteVersion(
+            id=self._node.new_id(),
+            note_id=note_id,
+            name=name,
+            automatic=automatic,
+            author=None if author is None else {"id": author.id, "name": author.name},
+            created_at=self._node.clock.now_ms(),
+            version=version,
+            title=shown_title(content),
+            preview=to_text(content.body)[:PREVIEW],
+            content=to_json(content),
+        )
+
+    async def add_version(self, user: User, note_id: str, name: str) -> Wire:
+        """A version that a person names."""
+        await admit_writer(self._store, note_id, user)
+        return _shown_version(await self.keep_version(note_id, user, name=name))
+
+    async def versions(
+        self, user: User, note_id: str, *, cursor: str | None, limit: int
+    ) -> tuple[list[Wire], str | None]:
+        await admit(self._store, note_id, user)
+        found, more = await self._store.versions(note_id, cursor=cursor, limit=limit)
+        return [_shown_version(one) for one in found], more
+
+    async def version(self, user: User, note_id: str, version_id: str) -> Wire:
+        """With its texts."""
+        await admit(self._store, note_id, user)
+        found, content = await self._kept(note_id, version_id)
+        return {
+            **_shown_version(found),
+            "markdown": to_markdown(content.body),
+            "html": to_html(content.body),
+            "text": to_text(content.body),
+        }
+
+    async def compare(
+        self, user: User, note_id: str, version_id: str, other_id: str | None
+    ) -> list[Wire]:
+        """What leads from a version to another one, or to the present text, over the Markdown."""
+        await admit(self._store, note_id, user)
+        _, old = await self._kept(note_id, version_id)
+        if other_id is not None:
+            _, new = await self._kept(note_id, other_id)
+        else:
+            async with self._documents.hold(document_of(note_id)) as document:
+                await document.replica.check()
+                new = document.content()
+        return compare_texts(to_markdown(old.body), to_markdown(new.body))
+
+    async def restore(self, user: User, note_id: str, version_id: str) -> Wire:
+        """Make the note say what a version says, as an edit like any other."""
+        await admit_writer(self._store, note_id, user)
+        _, content = await self._kept(note_id, version_id)
+        await self.keep_version(note_id, user, automatic=True)
+        await self._edit(note_id, lambda doc: write_content(doc, content), Author(user.id))
+        return await self.read(user, note_id)
+
+    async def forget_version(self, user: User, note_id: str, version_id: str) -> None:
+        await admit_writer(self._store, note_id, user)
+        if not await self._store.delete_version(note_id, version_id):
+            raise NotFound("There is no such version.")
+
+    async def _kept(self, note_id: str, version_id: str) -> tuple[NoteVersion, Content]:
+        found = await self._store.note_version(note_id, version_id)
+        if found is None or found.content is None:
+            raise NotFound("There is no such version.")
+        return found, from_json(found.content)
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def tell_permission(
+        self, document: OpenDocument, connection: Connection, permission: Permission
+    ) -> None:
+        """A connection in the document may do something else now."""
+        shown = "read" if permission == "read" else "write"
+        payload = {"room": document.room.name, "reason": "permission", "permission": shown}
+        connection.send(encode_event("access:updated", [payload]))
+
+    async def _tell(self, type: str, note_id: str, note: Wire, grants: Mapping[str, str]) -> None:
+        """To the owner, to whom it is shared with by name, and to who looks at it."""
+        listed = {name: value for name, value in note.items() if name not in _TEXTS}
+        payload = {
+            "note_id": note_id,
+            "data": {"type": type, "data": {"note": listed}},
+            "at": self._node.clock.now_ms(),
+        }
+        people = {note["owner"]["id"], *_users_of(grants)}
+        await self._node.routing.emit_to_users("events:note", payload, people)
+        await self._node.routing.emit_to_room("events:note", payload, f"note:{note_id}")
+
+    async def _shown(self, admitted: Admitted) -> Wire:
+        note, content = admitted.note, admitted.note.content
+        shown = {
+            **_listed(note, admitted.permission),
+            "markdown": content.markdown,
+            "html": content.html,
+            "text": content.text,
+        }
+        if admitted.permission == "owner":
+            shown["grants"] = dict(await self._store.grants(note.id))
+        return shown
+
+    async def content_of(self, note_id: str) -> Content:
+        """What a note says at this moment."""
+        async with self._documents.hold(document_of(note_id)) as document:
+            return read_content(document.replica.live.doc)
+
+
+_NOBODY: Final = User(id="", name="")
+_TEXTS: Final = frozenset({"markdown", "html", "text", "grants", "permission"})
+
+
+def _listed(note: NoteRecord, permission: Permission) -> Wire:
+    return {
+        "id": note.id,
+        "document_id": document_of(note.id),
+        "title": note.content.title,
+        "preview": note.content.text[:PREVIEW],
+        "version": note.version,
+        "owner": {"id": note.owner_id, "name": note.owner_name},
+        "permission": permission,
+        "created_at": note.created_at,
+        "updated_at": note.updated_at,
+    }
+
+
+def _shown_version(version: NoteVersion) -> Wire:
+    return {
+        "id": version.id,
+        "name": version.name,
+        "automatic": version.automatic,
+        "author": None if version.author is None else dict(version.author),
+        "created_at": version.created_at,
+        "version": version.version,
+        "title": version.title,
+        "preview": version.preview,
+    }
+
+
+def _checked_grants(grants: Mapping[str, str]) -> dict[str, str]:
+    if len(grants) > MOST_GRANTS:
+        raise TooLarge(f"A note has at most {MOST_GRANTS} grants.", limit=MOST_GRANTS)
+    for principal, right in grants.items():
+        if not is_principal(principal) or right not in ("read", "write"):
+            raise InvalidPayload(
+                "A grant is for everyone, role:{role} or user:{id}, and is read or write.",
+                field="grants",
+            )
+    return dict(grants)
+
+
+def _users_of(principals: Any) -> list[str]:
+    return [one.partition(":")[2] for one in principals if one.startswith("user:")]
+
+
+def compare_texts(old: str, new: str) -> list[Wire]:
+    """`{op, text}` in order, by lines, and by words within lines that changed."""
+    changes: list[Wire] = []
+    old_lines, new_lines = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    for kind, i, j, k, m in SequenceMatcher(
+        None, old_lines, new_lines, autojunk=False
+    ).get_opcodes():
+        before, after = "".join(old_lines[i:j]), "".join(new_lines[k:m])
+        if kind == "replace":
+            changes += _compare_words(before, after)
+        else:
+            changes += _compared(kind, before, after)
+    return _joined_changes(changes)
+
+
+def _compare_words(old: str, new: str) -> list[Wire]:
+    before, after = _WORDS.findall(old), _WORDS.findall(new)
+    if len(before) * len(after) > 4_000_000:
+        return _compared("replace", old, new)
+    found: list[Wire] = []
+    for kind, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        found += _compared(kind, "".join(before[i:j]), "".join(after[k:m]))
+    return found
+
+
+def _compared(kind: str, before: str, after: str) -> list[Wire]:
+    if kind == "equal":
+        return [{"op": "equal", "text": before}]
+    parts = [("delete", before), ("insert", after)]
+    return [{"op": op, "text": text} for op, text in parts if text]
+
+
+def _joined_changes(changes: list[Wire]) -> list[Wire]:
+    found: list[Wire] = []
+    for change in changes:
+        if found and found[-1]["op"] == change["op"]:
+            found[-1]["text"] += change["text"]
+        else:
+            found.append(dict(change))
+    return found
