@@ -27,6 +27,13 @@ const OFFLINE_AFTER = 3;
 /** Socket.IO's packet type of the handshake's answer. */
 const CONNECT_PACKET = 0;
 
+/** Events that are part of no stream. */
+const SIGNALS = [
+  ...['presence', 'error', 'messages:history', 'notification', 'note:saved', 'events:note'],
+  ...['ydoc:document:state', 'ydoc:document:update', 'ydoc:awareness:update'],
+  ...['ydoc:user:joined', 'ydoc:user:left'],
+];
+
 /** Refusals after which trying again cannot help. */
 const FINAL: ReadonlySet<string> = new Set([
   'unauthenticated',
@@ -123,6 +130,7 @@ export class Connection {
   readonly #followers = new Map<string, Follower>();
   readonly #offers = new Map<string, (args: unknown) => unknown>();
   readonly #signals = new Map<string, Set<(payload: unknown) => void>>();
+  readonly #arrivals = new Set<() => void>();
   readonly #waiting = new Set<(error: ParlourError) => void>();
   readonly #wire: Wire;
   #attempts = 0;
@@ -191,6 +199,14 @@ export class Connection {
     const runs = this.#signals.get(event) ?? new Set();
     this.#signals.set(event, runs.add(run));
     return () => runs.delete(run);
+  }
+
+  /** Hear of every connect, at once where there is a connection. */
+  onConnected(run: () => void): () => void {
+    const own = () => run();
+    this.#arrivals.add(own);
+    if (this.connected) own();
+    return () => this.#arrivals.delete(own);
   }
 
   /** Emit and wait for the acknowledgement. Rejects with a `ParlourError`; `unanswered` when the
@@ -315,7 +331,7 @@ export class Connection {
     });
     wire.on('call', (payload: unknown, ack: unknown) => void this.#called(payload, ack));
     wire.on('access:updated', (payload: unknown) => this.#accessChanged(payload));
-    for (const event of ['presence', 'error', 'messages:history', 'notification']) {
+    for (const event of SIGNALS) {
       wire.on(event, (payload: unknown) => this.#signal(event, payload));
     }
     // The CONNECT answer carries more than the client library keeps (`sid` and `pid`).
@@ -338,6 +354,7 @@ export class Connection {
     }, HEARTBEAT_MS);
     // All in one turn, so they leave together and the catching up costs one round trip.
     for (const follower of this.#followers.values()) follower.resume();
+    for (const run of [...this.#arrivals]) run();
     this.outbox.resume();
     this.#settle();
   }

@@ -49,6 +49,19 @@ export type {
   PendingMessage,
 } from './conversation.js';
 export { digest } from './digest.js';
+export { DocumentCopies } from './documents/copies.js';
+export type { DocumentCopiesOptions } from './documents/copies.js';
+export { NotesApi } from './documents/notes-api.js';
+export type {
+  Note,
+  NoteChange,
+  NoteChanges,
+  NoteGrants,
+  NotePermission,
+  NoteRow,
+  NoteVersion,
+  NoteVersionText,
+} from './documents/notes-api.js';
 export { ParlourError } from './errors.js';
 export type { WireError } from './errors.js';
 export { newId } from './ids.js';
