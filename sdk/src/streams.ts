@@ -13,6 +13,8 @@ import type { Position, StreamEvent } from './protocol.js';
 /** Live events kept while a join is under way. Beyond it the join is simply made again. */
 const HELD_EVENTS = 5_000;
 const REJOIN_MS = { first: 500, most: 8_000 };
+/** Refusals that end when somebody gives access (back): then events of the stream arrive by themselves. */
+const SHUT_OUT: ReadonlySet<string> = new Set(['forbidden', 'not_found']);
 
 export interface FollowHandlers {
   /** The state was replaced: history could not be continued, or this is the first join. */
@@ -38,6 +40,7 @@ export class Follower {
   #held: StreamEvent[] = [];
   #join = 0;
   #failures = 0;
+  #shutOut = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -94,7 +97,8 @@ export class Follower {
   }
 
   receive(event: StreamEvent): void {
-    if (this.#state === 'joining') this.#hold(event);
+    if (this.#state === 'failed' && this.#shutOut) this.#admitted();
+    else if (this.#state === 'joining') this.#hold(event);
     else if (this.#state === 'current' && !this.#take([event])) this.resume();
   }
 
@@ -115,6 +119,13 @@ export class Follower {
       ...(this.#position ? { position: this.#position } : {}),
       ...(this.#limit ? { limit: this.#limit } : {}),
     };
+  }
+
+  /** The server sends events of this stream again: start over. What was held before is not continued. */
+  #admitted(): void {
+    this.#state = 'paused';
+    this.#position = null;
+    this.resume();
   }
 
   #hold(event: StreamEvent): void {
@@ -148,11 +159,14 @@ export class Follower {
 
   #refused(join: number, error: ParlourError): void {
     if (join !== this.#join || this.#state !== 'joining') return;
-    if (error.code === 'position_lost') {
+    const shutOut = SHUT_OUT.has(error.code);
+    // What came meanwhile may have come behind the refusal: then access was given back already.
+    if (error.code === 'position_lost' || (shutOut && this.#held.length > 0)) {
       this.#position = null;
       this.resume();
     } else if (!error.retryable) {
       this.#state = 'failed';
+      this.#shutOut = shutOut;
       this.#handlers.failed?.(error);
       this.#connection.settle();
     } else if (this.#connection.connected) {

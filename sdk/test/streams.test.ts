@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { connect, type Connection, type ParlourError, type StreamEvent } from '../src/index.js';
 import { readEvent } from '../src/streams.js';
@@ -9,6 +9,12 @@ const STREAM = 'thread:t1';
 const at = (offset: number) => ({ epoch: 'e1', offset });
 const event = (offset: number, more: Record<string, unknown> = {}) =>
   wireEvent(STREAM, offset, 'message:delta', { id: 'm', text: `${offset} ` }, more);
+
+const snapshotAt = (offset: number) => ({ status: 'snapshot', snapshot: {}, position: at(offset) });
+const forbidden = {
+  ok: false,
+  error: { code: 'forbidden', message: 'Not you.', retryable: false },
+};
 
 let server: StreamServer;
 let connection: Connection;
@@ -206,6 +212,40 @@ describe('a follower', () => {
 
     expect(log.failure?.code).toBe('not_found');
     expect(server.of('subscribe')).toHaveLength(1);
+  });
+
+  test('starts over by itself when events come again after it was shut out', async () => {
+    let allowed = true;
+    server.answer('subscribe', () => (allowed ? snapshotAt(30) : forbidden));
+    const { log } = follow();
+    await live();
+    allowed = false;
+    server.emit('access:updated', { room: STREAM, reason: 'removed' });
+    await vi.waitFor(() => expect(log.failure?.code).toBe('forbidden'));
+    allowed = true;
+
+    server.emit('events', event(30));
+    await server.until(() => server.of('subscribe').length === 3);
+    server.emit('events', event(31));
+    await log.reached(31);
+
+    expect(log).toMatchObject({ snapshots: 2, offsets: [31] });
+    expect(server.of('subscribe')[2]).not.toHaveProperty('position');
+  });
+
+  test('asks once more when events come together with a refusal', async () => {
+    server.answer('subscribe', (_payload, socket) => {
+      if (server.of('subscribe').length > 1) return snapshotAt(30);
+      socket.emit('events', event(30));
+      return forbidden;
+    });
+    const { log } = follow();
+    await live();
+
+    server.emit('events', event(31));
+    await log.reached(31);
+
+    expect(log).toMatchObject({ snapshots: 1, offsets: [31], failure: null });
   });
 });
 
