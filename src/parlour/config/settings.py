@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from parlour.config.services import ModelServices
+
 Durability = Literal["stored", "hot", "memory"]
 Transport = Literal["fast", "asgi"]
 
@@ -502,6 +504,70 @@ class Settings(BaseSettings):
         "A session that waits and that nobody watches is put aside after this; it goes on with the next message.",
         unit="seconds",
         gt=0,
+    )
+    model_services: ModelServices = _setting(
+        "Agents",
+        (),
+        "Models that agents may ask, by name: `[[model_services]]` tables in `parlour.toml`, a JSON list in the "
+        "environment. Without one named `default`, `openai_api_key` and `openai_base_url` make it.",
+        shown="none",
+    )
+    agent_sandbox: Literal["auto", "bubblewrap", "none"] = _setting(
+        "Agents",
+        "auto",
+        "What keeps an agent's commands in: bubblewrap where it works (`auto`), only with bubblewrap, or limits alone.",
+    )
+    agent_network: bool = _setting(
+        "Agents",
+        False,
+        "Let an agent's commands use the network (without bubblewrap they always can).",
+    )
+    agent_workspaces: Path | None = _setting(
+        "Agents",
+        None,
+        "Folder of the workspaces, one folder per session.",
+        shown="`workspaces` in the data folder",
+    )
+    agent_python: str = _setting(
+        "Agents", "", "Python for an agent's cells.", shown="the server's own, without its packages"
+    )
+    agent_output_bytes: int = _setting(
+        "Agents",
+        200_000,
+        "Output of a command that is kept: the first three quarters and the end.",
+        unit="bytes",
+        ge=1_000,
+        le=10 * MB,
+    )
+    agent_processes: int = _setting(
+        "Agents", 256, "Processes and threads in one workspace.", ge=8, le=100_000
+    )
+    agent_memory_bytes: int = _setting(
+        "Agents",
+        4_000 * MB,
+        "Address space of each process in a workspace.",
+        unit="bytes",
+        ge=100 * MB,
+    )
+    agent_file_bytes: int = _setting(
+        "Agents",
+        1_000 * MB,
+        "Largest file that a command may write.",
+        unit="bytes",
+        ge=1 * MB,
+    )
+    agent_files: str = _setting(
+        "Agents",
+        "",
+        "Where sessions keep what they export: a folder, or `s3://bucket/prefix`.",
+        shown="`agents` in the data folder",
+    )
+    agent_files_endpoint: str | None = _setting(
+        "Agents", None, "Address of an S3-compatible service that is not Amazon's.", shown="none"
+    )
+    agent_files_region: str = _setting("Agents", "us-east-1", "Region of the bucket.")
+    agent_files_key: SecretStr | None = _setting(
+        "Agents", None, "Access key of the bucket, as `id:secret`.", shown="none"
     )
     agent_secrets: Secrets = _setting(
         "Agents",

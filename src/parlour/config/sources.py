@@ -58,6 +58,9 @@ MANAGER: Final = "WEBSOCKET_MANAGER"
 NOT_WORKED_OUT: Final = "default_factory_not_called"
 """pydantic's word for a default that depends on a field with a mistake; that field is reported."""
 
+HIDDEN: Final = ("Secret", "ModelService")
+"""Kinds of values that are not repeated in a message: they are keys, or hold some."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -213,5 +216,6 @@ def _explain(reading: Reading, mistake: Mapping[str, Any]) -> str:
     if known is None:
         return _unknown(where, name, "")
     reason = str(mistake["msg"]).removeprefix("Value error, ").rstrip(".")
-    shown = "" if "Secret" in str(known.annotation) else f" (it is {mistake.get('input')!r:.80})"
+    hidden = any(kind in str(known.annotation) for kind in HIDDEN)
+    shown = "" if hidden else f" (it is {mistake.get('input')!r:.80})"
     return f"{where}: {reason[:1].lower()}{reason[1:]}{shown}. {known.description}"

@@ -8,10 +8,10 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from parlour.agents.errors import RuntimeUnavailable
-from parlour.agents.ports import CommandResult, FileEntry
+from parlour.agents.ports import CommandResult, FileEntry, RuntimeFactory
 from parlour.agents.runtime.limits import RuntimeLimits
 from parlour.agents.runtime.link import KeeperLink, OnOutput, Place
 from parlour.agents.runtime.sandbox import (
@@ -25,6 +25,9 @@ from parlour.agents.runtime.sandbox import (
 from parlour.agents.runtime.survivors import MARK
 from parlour.agents.runtime.workspace import Workspace
 from parlour.errors import InvalidPayload
+
+if TYPE_CHECKING:
+    from parlour.config import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 
@@ -167,6 +170,25 @@ class LocalRuntime:
     async def _in_thread(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._opened()
         return await asyncio.to_thread(act, *args, **kwargs)
+
+
+def local_runtimes(settings: Settings) -> RuntimeFactory:
+    """Workspaces on this machine, as the settings want them."""
+    folder = settings.agent_workspaces or settings.data_folder / "workspaces"
+    limits = RuntimeLimits(
+        output_bytes=settings.agent_output_bytes,
+        processes=settings.agent_processes,
+        memory_bytes=settings.agent_memory_bytes,
+        file_bytes=settings.agent_file_bytes,
+    )
+    return lambda session_id: LocalRuntime(
+        session_id,
+        folder,
+        limits=limits,
+        sandbox=settings.agent_sandbox,
+        network=settings.agent_network,
+        python=settings.agent_python,
+    )
 
 
 def _environment(folder: str, python: str, mark: str) -> dict[str, str]:

@@ -1,0 +1,104 @@
+"""Models by the names that settings give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from parlour.agents.llm.endpoint import EndpointModel
+from parlour.agents.llm.retries import Retries
+from parlour.agents.llm.scripted import ScriptedModel, load_script
+from parlour.agents.llm.usage import MeteredModel, Prices, UsageCounter
+from parlour.agents.ports import Model
+from parlour.errors import NotFound
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from parlour.config import Settings
+    from parlour.config.services import ModelService
+
+DEFAULT: Final = "default"
+
+
+class LLMRegistry:
+    """Services by name; each is made when it is first asked for, and kept."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Model]] | None = None) -> None:
+        self._makers = dict(makers or {})
+        self._models: dict[str, Model] = {}
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> LLMRegistry:
+        """The services of `model_services`; `default` is the endpoint of `openai_api_key` or
+        `openai_base_url`, unless a service has that name. Scripts are read at once: raises `SettingsError`."""
+        registry = cls()
+        if settings.openai_api_key is not None or settings.openai_base_url:
+            registry.add(DEFAULT, lambda: _endpoint_of(settings))
+        for service in settings.model_services:
+            registry.add(service.name, maker_of(service, settings.openai_api_key))
+        return registry
+
+    def add(self, name: str, make: Callable[[], Model]) -> None:
+        """Add a service, or replace the one of this name."""
+        self._makers[name] = make
+        self._models.pop(name, None)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._makers)
+
+    def service(self, name: str) -> Model:
+        """Raises `NotFound` with the names that there are."""
+        make = self._makers.get(name)
+        if make is None:
+            known = ", ".join(self.names) or "none; name some with the setting model_services"
+            raise NotFound(f"There is no model service {name!r}. Configured: {known}.")
+        if name not in self._models:
+            self._models[name] = make()
+        return self._models[name]
+
+    def metered(self, name: str, counter: UsageCounter) -> Model:
+        """The service, its answers counted in `counter`."""
+        return MeteredModel(self.service(name), name, counter)
+
+    async def close(self) -> None:
+        """End the connections. Idempotent; a service that is asked again opens new ones."""
+        for model in self._models.values():
+            if isinstance(model, EndpointModel):
+                await model.close()
+
+
+def maker_of(service: ModelService, key: SecretStr | None = None) -> Callable[[], Model]:
+    """How a configured service is made. `key` is for one that names neither a key nor an endpoint."""
+    prices = Prices(service.price_prompt, service.price_completion)
+    if service.kind == "scripted":
+        assert service.script is not None
+        steps = load_script(service.script)
+        return lambda: ScriptedModel(
+            steps, prices, service.tokens_per_second, service.context_tokens
+        )
+    own = service.api_key or (None if service.base_url else key)
+    return lambda: _endpoint(service, prices, own)
+
+
+def _endpoint(service: ModelService, prices: Prices, key: SecretStr | None) -> EndpointModel:
+    given = {"temperature": service.temperature, "max_tokens": service.max_tokens}
+    return EndpointModel(
+        service.model,
+        api_key=key.get_secret_value() if key else "",
+        base_url=service.base_url,
+        timeout_s=service.timeout_seconds,
+        prices=prices,
+        retries=Retries(service.retries),
+        options={name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _endpoint_of(settings: Settings) -> EndpointModel:
+    key = settings.openai_api_key
+    return EndpointModel(
+        settings.openai_model,
+        api_key=key.get_secret_value() if key else "",
+        base_url=settings.openai_base_url or None,
+    )
