@@ -22,6 +22,7 @@ from parlour.agents.events import (
     WriteAction,
 )
 from parlour.agents.ports import Json, Model, ModelAnswer, ToolCall
+from parlour.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,21 @@ class Agent(Protocol):
     async def step(self, situation: Situation) -> Sequence[Planned]:
         """At least one action, to be carried out one after the other. Raises what the model raises."""
         ...
+
+
+AGENTS: Final[dict[str, Agent]] = {}
+MODELS: Final[dict[str, Callable[[Settings], Model]]] = {}
+
+
+def register_agent(name: str, agent: Agent) -> None:
+    """Make an agent known to every node of this process, by the name that `settings.agent` uses; at import time of
+    the app."""
+    AGENTS[name] = agent
+
+
+def register_model(name: str, make: Callable[[Settings], Model]) -> None:
+    """Make a model known by the name that `settings.model` uses, beside the configured services."""
+    MODELS[name] = make
 
 
 TOOLS: Final[Mapping[str, type[Action]]] = {

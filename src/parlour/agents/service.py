@@ -27,6 +27,7 @@ from parlour.core.agents import ACTIVE, TERMINAL, AgentState, InputPolicy, Role
 from parlour.core.streams import Position
 from parlour.core.users import User
 from parlour.errors import (
+    Conflict,
     LeaseLost,
     NotFound,
     ParlourError,
@@ -91,6 +92,7 @@ class Agents:
         node.sweeper.add("ownerless agents", node.lease_ms / 1000, self.search)
         node.sweeper.add("idle agents", 5.0, self.put_idle_aside)
         node.peers.on("agents:files", self._files_for)
+        node.peers.on("agents:deleted", self._deleted)
         node.metrics.observe("agent_sessions", "Agent sessions owned here", lambda: len(self._live))
         node.metrics.observe(
             "agent_sessions_running", "Agent sessions at work here", lambda: len(self._running())
@@ -215,7 +217,11 @@ class Agents:
             created_at=now,
             updated_at=now,
         )
-        record, _ = await self.node.agents.create_agent(wanted)
+        record, created = await self.node.agents.create_agent(wanted)
+        if created and (await self.node.log.head(stream_name(web.sid))).offset > 0:
+            # Of a session that was deleted: nobody may find its events under a new owner.
+            await self.node.agents.delete_agent(web.sid)
+            raise Conflict("This id was used before; choose another one.")
         return record
 
     async def awake(self, session_id: str) -> None:
@@ -323,10 +329,10 @@ class Agents:
         if self._live.get(web.sid) is not web or session is None:
             return
         del self._live[web.sid]
-        active = session.state.state in ACTIVE
         await session.close()
         if session.lease is not None:
-            await self._let_go(session.lease, wanted=active)
+            wanted = session.state.state in ACTIVE
+            await self._let_go(session.lease, wanted=wanted)
 
     async def put_idle_aside(self) -> None:
         """A duty: sessions that wait for long and that nobody watches."""
@@ -437,12 +443,9 @@ class Agents:
             record = await self.node.agents.update_agent(
                 session_id, state=str(state), active=state in ACTIVE, updated_at=at
             )
-            members = await self.node.agents.agent_roles(session_id)
+            await self._tell(record, reason)
         except (Unavailable, NotFound) as error:
             log.warning("a state was not noted", agent_session=session_id, error=str(error))
-            return
-        told = {**describe(record), "reason": reason}
-        await self.node.routing.emit_to_users("agent:updated", told, [record.user_id, *members])
 
     async def _facts(self, user: User, session_id: str) -> Facts:
         """For `core.access`; asked every time, so that a role that was taken away ends at once."""
@@ -469,6 +472,62 @@ class Agents:
             "latest_event_id": position.offset,
             "role": await self.role(caller.user, session_id),
         }
+
+    # -- what people change ----------------------------------------------------------------------
+
+    async def rename(self, session_id: str, title: str) -> AgentRecord:
+        record = await self.node.agents.update_agent(session_id, title=title)
+        await self._tell(record, "renamed")
+        return record
+
+    async def set_role(self, session_id: str, user_id: str, role: Role | None) -> None:
+        """Let somebody take part, or no longer: then they leave the room at once, on every node. Raises `NotFound` for
+        an unknown user, `Conflict` for the owner."""
+        record = await self.record(session_id)
+        if record.user_id == user_id:
+            raise Conflict("The owner drives; that cannot be changed.")
+        if role is not None and await self.node.user(user_id) is None:
+            raise NotFound("There is no such user.")
+        await self.node.agents.set_agent_role(session_id, user_id, role)
+        if role is None:
+            room = stream_name(session_id)
+            await self.node.routing.leave_room_for_users(room, [user_id], "removed")
+        await self._tell(record, "members", user_id)
+
+    async def delete(self, session_id: str) -> None:
+        """Stop what runs, wherever it runs, and forget the session. Its events stay in the archive, unreachable."""
+        record = await self.record(session_id)
+        members = await self.node.agents.agent_roles(session_id)
+        await self.node.agents.delete_agent(session_id)
+        everybody = [record.user_id, *members]
+        web = self._live.get(session_id)
+        if web is not None:
+            await self.put_aside(web)
+        else:
+            await self._end_elsewhere(session_id)
+        await self.node.routing.leave_room_for_users(stream_name(session_id), everybody, "deleted")
+        await self.node.routing.emit_to_users("agent:deleted", {"id": session_id}, everybody)
+
+    async def _end_elsewhere(self, session_id: str) -> None:
+        holder = await self.node.leases.holder(f"agent:{session_id}")
+        if holder is not None and holder.owner != self.node.id:
+            self.node.peers.tell(holder.owner, "agents:deleted", {"session_id": session_id})
+
+    async def _deleted(self, sender: str, body: Mapping[str, Any]) -> None:
+        web = self._live.get(body["session_id"])
+        if web is not None:
+            await self.put_aside(web)
+
+    async def _tell(self, record: AgentRecord, reason: str, *more: str) -> None:
+        members = await self.node.agents.agent_roles(record.id)
+        told = {**describe(record), "reason": reason}
+        users = {record.user_id, *members, *more}
+        await self.node.routing.emit_to_users("agent:updated", told, users)
+
+    def model_names(self) -> list[str]:
+        """The models that settings may name, where the registry tells."""
+        names = getattr(self.llm_registry, "names", None)
+        return sorted(names()) if callable(names) else [self.node.settings.agent_model]
 
     # -- the workspace's files -------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from parlour.transports.asgi import serving
 from parlour.transports.listening import address_of, listen, open_port
 
 DEMO_APP: Final = "parlour.demo.app"
+DEMO_MODEL: Final = "demo"
 DEMO_USER: Final = "demo"
 PASSWORD_FILE: Final = "demo-password"
 
@@ -50,7 +51,7 @@ def host_app(target: str, *, watch: bool, shared_port: bool, **options: Any) -> 
 
 def host_demo(password: str | None, **options: Any) -> None:
     """Serve the demo app until a signal comes; anybody may sign up."""
-    settings = load_settings(sign_up=True, **options)
+    settings = load_settings(sign_up=True, agent_model=DEMO_MODEL, **options)
     app = load_app(DEMO_APP)
 
     async def welcome(node: Node, address: str) -> Panel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import parlour as cl
+from parlour.demo.agent import install
 from parlour.demo.commands import describe_file, find_command, speak
 from parlour.demo.model import STYLES, LocalModel, Model
 from parlour.demo.openai_model import ModelFailed, OpenAIModel
@@ -12,6 +13,8 @@ from parlour.input_widget import Select, Switch, TextInput
 cl.describe(
     name="Parlour demo", description="Write something, or type help to see what can be shown."
 )
+
+install()
 
 CONCISE = "Concise"
 

@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from parlour.transports.http import (
     admin,
+    agents,
     app_info,
     auth,
     channels,
@@ -46,6 +47,7 @@ _ROUTERS = (
     people.router,
     presence.router,
     admin.router,
+    agents.router,
     commands.router,
     health.router,
 )
