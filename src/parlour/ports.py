@@ -742,6 +742,10 @@ class ChannelStore(Protocol):
         """The ids of the same, in one query."""
         ...
 
+    async def members_of_any(self, user_ids: Sequence[str]) -> Sequence[str]:
+        """Which of these users are members of a channel at all, in one query."""
+        ...
+
     async def open_channels(
         self, user: User, *, after: str | None, limit: int, search: str | None = None
     ) -> ChannelPage:

@@ -12,7 +12,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -80,9 +81,32 @@ class _Stderr(logging.StreamHandler[Any]):
         return sys.stderr
 
 
+class Speaker(Protocol):
+    """On whose behalf something happens."""
+
+    def log_fields(self) -> Mapping[str, Any]:
+        """What every line of a log says about it."""
+
+
+speaker: ContextVar[Speaker] = ContextVar("speaker")
+"""Whose command is being handled. It is asked only when a line is written, which most commands do
+not; what was bound by name comes first."""
+
+
+def _name_speaker(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    known = speaker.get(None)
+    if known is not None:
+        for name, value in known.log_fields().items():
+            event.setdefault(name, value)
+    return event
+
+
 def _shared_processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        _name_speaker,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),

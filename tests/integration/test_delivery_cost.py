@@ -13,7 +13,8 @@ import pytest
 from parlour.server.endpoint import Ack, Link
 from parlour.transports.socketio import SocketSettings, SocketTransport
 from parlour.transports.socketio.fast import fast_protocol
-from parlour.wire.socketio import encode_event, join_encoded
+from parlour.wire.packets import join_encoded
+from parlour.wire.socketio import encode_event
 from tests.interop.protocol_server import SystemClock
 from tests.unit.wire.test_websocket import client_frame
 

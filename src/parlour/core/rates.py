@@ -1,4 +1,4 @@
-"""A token bucket as a value: how often something may happen."""
+"""How often something may happen: a token bucket as a value, and the same rule as one number."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def take(
 def wait_seconds(bucket: Bucket, now: float, *, rate: float, cost: float = 1.0) -> float:
     """Seconds until the next use is allowed."""
     return max(0.0, (cost - bucket.tokens - (now - bucket.at) * rate) / rate)
+
+
+def book(until: float, now: float, *, interval: float, ahead: float) -> float | None:
+    """The same rule with less to remember (ITU-T I.371's virtual schedule): each use is booked
+    `interval` seconds behind the last one, and may lie up to `ahead` seconds in the future. Gives
+    back until when is booked now, or None where that would be too far ahead; `until` begins at 0.
+
+    A bucket of `burst` uses that refills with `rate` is `interval = 1 / rate` and `ahead =
+    (burst - 1) / rate`."""
+    if until <= now:
+        return now + interval
+    return until + interval if until - now <= ahead else None

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, NamedTuple
+
+from parlour.core.values import value
 
 MAX_OFFSET: Final = 2**53 - 1
 """Largest integer that a JavaScript number holds exactly."""
@@ -44,7 +46,7 @@ class Position(NamedTuple):
         return {"epoch": self.epoch, "offset": self.offset}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewEvent:
     """An event that has no position yet.
 
@@ -59,7 +61,7 @@ class NewEvent:
     cause: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """One immutable record of a stream."""
 
@@ -90,7 +92,7 @@ class Dedupe(NamedTuple):
     receipt: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Appended:
     """What an append did: the events' offsets are `first` … `last` of `epoch`.
 
@@ -108,7 +110,7 @@ class Appended:
         return Position(self.epoch, self.last)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Page:
     """Contiguous events after a position. `position` is where the reader now stands, `head` the newest
     position at the time of the read; the reader is current when they are equal."""
@@ -118,7 +120,7 @@ class Page:
     head: Position
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Batch:
     """Events of one stream that were appended together, as followers hear of them.
 

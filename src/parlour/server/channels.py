@@ -183,6 +183,10 @@ class Channels:
             self._expel(connection, room, "removed")
         return [one for one in ids if f"channel:{one}" in still or f"channel:{one}" not in entered]
 
+    async def members_of_any(self, user_ids: Sequence[str]) -> Sequence[str]:
+        """Which of these users have channels at all."""
+        return await self._store.members_of_any(user_ids)
+
     async def enter_later(self, connection: Connection) -> None:
         """As `enter`, for a connect that does not wait for it."""
         try:

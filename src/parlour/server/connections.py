@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from parlour.core.rates import Bucket
 from parlour.core.users import User
 from parlour.ports import SessionRecord
 from parlour.server.endpoint import Ack, Link
@@ -22,7 +21,7 @@ class Connection:
     __slots__ = (
         "active_at",
         "away",
-        "bucket",
+        "booked",
         "caller",
         "commands",
         "expires_at",
@@ -52,12 +51,13 @@ class Connection:
         self.jti = jti
         self.expires_at = expires_at
         self.rooms: dict[str, Callable[[], None] | None] = {}
-        self.commands: deque[Command] = deque()
+        self.commands: deque[Command] | None = None
+        """What waits behind the command that is being handled; None where nothing does."""
         self.working = False
         self.left = False
         self.fresh = False
         self.caller: Caller | None = None
-        self.bucket = Bucket(0.0, 0.0)
+        self.booked = 0.0
         self.away = False
         self.active_at = 0
         self.known = False
@@ -69,6 +69,10 @@ class Connection:
 
     def send(self, encoded: Encoded) -> None:
         self.link.send(encoded)
+
+    def log_fields(self) -> dict[str, str]:
+        """For `telemetry.speaker`."""
+        return {"sid": self.sid, "user": self.user.id, "session": self.session.id}
 
 
 @dataclass(frozen=True, slots=True)

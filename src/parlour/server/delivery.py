@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,8 @@ from parlour.core.streams import Event
 from parlour.core.thread import DELTA
 from parlour.server.hub import Hub
 from parlour.wire.events import event_name, event_payload
-from parlour.wire.packets import Delta, Encoded
-from parlour.wire.socketio import encode_event, join_encoded
+from parlour.wire.packets import Delta, Encoded, join_encoded
+from parlour.wire.socketio import encode_event
 
 
 class Delivery:
@@ -29,7 +29,7 @@ class Delivery:
         self.review: Callable[[str], None] = _unreviewed
         """The same where it is not known what was missed."""
 
-    def events(self, stream: str, events: list[Event]) -> None:
+    def events(self, stream: str, events: Sequence[Event]) -> None:
         if not self._hub.occupied(stream):
             return
         if stream.startswith("channel:"):
@@ -37,7 +37,7 @@ class Delivery:
         if events:
             self._broadcast(stream, events)
 
-    def _until_shut_out(self, stream: str, events: list[Event]) -> list[Event]:
+    def _until_shut_out(self, stream: str, events: Sequence[Event]) -> list[Event]:
         """Whom an event shuts out hears this event and nothing after it; gives back what is left to tell."""
         held: list[Event] = []
         for event in events:
@@ -48,7 +48,7 @@ class Delivery:
                 held = []
         return held
 
-    def _broadcast(self, stream: str, events: list[Event]) -> None:
+    def _broadcast(self, stream: str, events: Sequence[Event]) -> None:
         # What was appended together leaves together: one write to each member.
         self._hub.broadcast(stream, join_encoded([encode_stream_event(event) for event in events]))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -38,7 +38,7 @@ Watcher = Callable[[Batch | Lost], None]
 class Deliver(Protocol):
     """Gives a feed's news to this node's connections."""
 
-    def events(self, stream: str, events: list[Event]) -> None: ...
+    def events(self, stream: str, events: Sequence[Event]) -> None: ...
 
     def lost(self, stream: str) -> None: ...
 
@@ -108,7 +108,7 @@ class Feed:
             page = await self._log.read(self.stream, self.position, READ_PAGE)
             if not page.events:
                 raise PositionLost(stream=self.stream)
-            self._take(list(page.events))
+            self._take(page.events)
 
     async def close(self) -> None:
         self.open = False
@@ -127,14 +127,19 @@ class Feed:
         if isinstance(item, Lost) or not self._continues(item):
             self._lose()
             return
-        fresh = [event for event in item.events if event.offset > self.position.offset]
-        if not fresh:
+        batch = item if item.since == self.position.offset else self._fresh(item)
+        if not batch.events:
             return
-        self._take(fresh)
-        self._deliver.events(self.stream, fresh)
-        batch = Batch(self.stream, item.epoch, fresh[0].offset - 1, fresh)
+        self._take(batch.events)
+        self._deliver.events(self.stream, batch.events)
         for watcher in tuple(self._watchers):
             watcher(batch)
+
+    def _fresh(self, batch: Batch) -> Batch:
+        """What of it was not heard before."""
+        here = self.position.offset
+        fresh = [event for event in batch.events if event.offset > here]
+        return Batch(self.stream, batch.epoch, here, fresh)
 
     def _continues(self, batch: Batch) -> bool:
         return batch.epoch == self.position.epoch and batch.since <= self.position.offset
@@ -145,9 +150,10 @@ class Feed:
         for watcher in tuple(self._watchers):
             watcher(Lost(self.stream))
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, events: Sequence[Event]) -> None:
         self._ring.extend(events)
-        self._ring_bytes += sum(_weight(event) for event in events)
+        for event in events:
+            self._ring_bytes += _weight(event)
         self.position = events[-1].position
         if len(self._ring) > RING_EVENTS or self._ring_bytes > RING_BYTES:
             self._fold()

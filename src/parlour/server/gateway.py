@@ -82,7 +82,7 @@ class Gateway:
         node.presence.active(connection)
         self._watch_expiry(connection)
         node.metrics.connections_opened.labels(link.transport).inc()
-        node.tasks.spawn(node.channels.enter_later(connection), "enter channels")
+        node.entrances.expect(connection)
         if asked.thread_id is not None:
             connection.working = True
             node.tasks.spawn(self._open_thread(connection, asked.thread_id), "open conversation")
@@ -210,7 +210,7 @@ class Gateway:
         if connection is None:
             return
         connection.left = True
-        connection.commands.clear()
+        connection.commands = None
         self._node.hub.remove(connection)
         self._node.registrar.changed(connection)
         self._node.presence.forget(connection)

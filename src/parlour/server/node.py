@@ -35,6 +35,7 @@ from parlour.server.clock import SystemClock, new_id
 from parlour.server.composition import Backends, open_backends
 from parlour.server.connections import Caller, Connection
 from parlour.server.delivery import Delivery
+from parlour.server.entrances import Entrances
 from parlour.server.feeds import Feeds
 from parlour.server.gateway import Gateway
 from parlour.server.hub import Hub
@@ -148,6 +149,7 @@ class Node:
             self.announcements, self.streams, self.leases, clock, self.tasks, self.id
         )
         self.channels = Channels(self, backends.channels)
+        self.entrances = Entrances(self)
         delivery.shut_out = self.channels.shut_out
         delivery.review = self.channels.review
         self.typing = Typing(self)
@@ -347,6 +349,7 @@ class Node:
             self.tasks.spawn(self.synchroniser.run_settling(), "settling")
         self.tasks.spawn(self.sweeper.run(), "sweeper")
         await self.registrar.start()
+        self.tasks.spawn(self.entrances.run(), "entrances")
         self.tasks.spawn(self.presence.run(), "presence")
         self.tasks.spawn(self.usage.run(), "usage")
         self.tasks.spawn(self.usage.clean(), "usage clean-up")

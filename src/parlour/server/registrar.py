@@ -157,14 +157,18 @@ class Registrar:
                 del self._changed[sid]
             for room in rooms:
                 del self._changed_rooms[room]
-            results = await asyncio.gather(
+            works = [
                 *(self._settle_connection(connection) for _, connection in connections),
                 *(self._settle_room(room) for room in rooms),
-                return_exceptions=True,
-            )
-            failed = [result for result in results if isinstance(result, BaseException)]
-            if failed:
-                raise failed[0]
+            ]
+            if self.alone:
+                # The store is in this process and never waits: no task for each.
+                results = [await _outcome(work) for work in works]
+            else:
+                results = await asyncio.gather(*map(_outcome, works))
+            for failure in results:
+                if failure is not None:
+                    raise failure
 
     async def _settle_connection(self, connection: Connection) -> None:
         sid = connection.sid
@@ -305,3 +309,12 @@ class Registrar:
                 log.warning("dead node cleared up", dead=dead, connections=len(gone))
             if lease is not None:
                 await node.leases.release(lease)
+
+
+async def _outcome(work: Awaitable[None]) -> ParlourError | None:
+    """The work's failure, so that the others' work is finished first."""
+    try:
+        await work
+    except ParlourError as error:
+        return error
+    return None

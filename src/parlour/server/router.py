@@ -1,27 +1,31 @@
 """The router: one table of commands for sockets and HTTP, each with a payload model and a handler.
 
-Commands of one connection run one after the other, in order, in one task that exists only while there
-is something to do. Signals have synchronous handlers and are answered at once.
+Commands of one connection run one after the other, in order. They begin when they come; one task goes on
+where they have to wait, and exists only while there is something to do. Signals have synchronous handlers
+and are answered at once.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import ValidationError
 
-from parlour.core.rates import Bucket, take, wait_seconds
+from parlour.core.rates import book
 from parlour.errors import (
     InvalidPayload,
     ParlourError,
     RateLimited,
     UnknownEvent,
 )
-from parlour.server.connections import Caller, Connection
+from parlour.server.connections import Caller, Command, Connection
 from parlour.server.endpoint import Ack
+from parlour.telemetry import speaker
 from parlour.wire.events import Payload
 from parlour.wire.socketio import encode_event
 
@@ -49,6 +53,16 @@ class Route:
     handle: AsyncHandler | None = None
     signal: SyncHandler | None = None
     http: bool = True
+
+    def read(self, payload: Any) -> Payload:
+        """The payload as its model. Raises `InvalidPayload`."""
+        try:
+            given = {} if payload is None else payload
+            # What `model_validate` does, without its look at options that nobody gives.
+            read: Payload = self.payload.__pydantic_validator__.validate_python(given)
+            return read
+        except ValidationError as error:
+            raise InvalidPayload(_explain(error), event=self.event) from None
 
 
 class Routes:
@@ -84,8 +98,11 @@ class Router:
     def __init__(self, node: Node, tables: list[Routes], rate: float, burst: float) -> None:
         self._node = node
         self._routes = {name: route for table in tables for name, route in table.table.items()}
-        self._rate = rate
-        self._burst = burst
+        self._interval = 1 / rate
+        self._ahead = (burst - 1) / rate
+        metrics = node.metrics
+        self._done = {name: metrics.commands.labels(name, "ok") for name in self._routes}
+        self._seconds = {name: metrics.command_seconds.labels(name) for name in self._routes}
 
     @property
     def events(self) -> list[str]:
@@ -96,83 +113,75 @@ class Router:
         route = self._routes.get(event)
         if route is None or not route.http or route.handle is None:
             raise UnknownEvent(f"There is no command {event[:60]!r}.")
-        return dict(await route.handle(self._node, caller, self._parse(route, payload)))
+        return dict(await route.handle(self._node, caller, route.read(payload)))
 
     # -- sockets ---------------------------------------------------------------------------------
 
     def receive(self, connection: Connection, event: str, payload: Any, ack: Ack | None) -> None:
         """One event of a connection. Never raises, never waits."""
+        node = self._node
         if event != HEARTBEAT:
             # A heartbeat says itself whether the person is there.
-            self._node.presence.active(connection)
+            node.presence.active(connection)
         try:
             self._limit(connection)
             route = self._routes.get(event)
             if route is None:
                 raise UnknownEvent(f"There is no event {event[:60]!r}.")
             if route.signal is not None:
-                body = self._parse(route, payload)
-                answer = route.signal(self._node, self._node.caller_of(connection), body)
+                answer = route.signal(node, node.caller_of(connection), route.read(payload))
                 _confirm(ack, answer)
-                return
-            if len(connection.commands) >= COMMANDS_WAITING:
-                raise RateLimited("Too many commands wait on this connection.")
+            elif connection.working:
+                _wait(connection, (event, payload, ack))
+            else:
+                self._begin(connection, (event, payload, ack))
         except Exception as error:  # noqa: BLE001 - one bad event must not end the connection
             self._refuse(connection, event, ack, error)
-            return
-        connection.commands.append((event, payload, ack))
-        self.resume(connection)
 
     def resume(self, connection: Connection) -> None:
         """Start on the commands that arrived while something else came first on this connection."""
         if connection.commands and not connection.working and not connection.left:
-            connection.working = True
-            self._node.tasks.spawn(self._work(connection), f"commands of {connection.sid}")
+            self._begin(connection, connection.commands.popleft())
 
-    async def _work(self, connection: Connection) -> None:
+    def _begin(self, connection: Connection, command: Command) -> None:
+        """The first command is begun at once; where it has to wait, a task goes on."""
+        connection.working = True
+        # A context of its own, so that nothing has to be put back.
+        context = copy_context()
+        context.run(speaker.set, connection)
+        self._node.tasks.begin(self._work(connection, command), "commands", context)
+
+    async def _work(self, connection: Connection, command: Command) -> None:
         try:
-            # The task's own context: nothing has to be put back.
-            structlog.contextvars.bind_contextvars(
-                sid=connection.sid, user=connection.user.id, session=connection.session.id
-            )
+            await self._answer(connection, *command)
             while connection.commands:
-                event, payload, ack = connection.commands.popleft()
-                await self._answer(connection, event, payload, ack)
+                await self._answer(connection, *connection.commands.popleft())
         finally:
+            connection.commands = None
             connection.working = False
 
     async def _answer(
         self, connection: Connection, event: str, payload: Any, ack: Ack | None
     ) -> None:
-        route = self._routes[event]
+        node, route = self._node, self._routes[event]
         assert route.handle is not None
-        metrics, began = self._node.metrics, self._node.clock.monotonic()
+        began = node.clock.monotonic()
         try:
-            body = self._parse(route, payload)
-            answer = await route.handle(self._node, self._node.caller_of(connection), body)
+            answer = await route.handle(node, node.caller_of(connection), route.read(payload))
         except Exception as error:  # noqa: BLE001 - one bad command must not end the connection
             self._refuse(connection, event, ack, error)
         else:
             _confirm(ack, answer)
-            metrics.commands.labels(event, "ok").inc()
-        metrics.command_seconds.labels(event).observe(self._node.clock.monotonic() - began)
+            self._done[event].inc()
+        self._seconds[event].observe(node.clock.monotonic() - began)
 
     def _limit(self, connection: Connection) -> None:
         now = self._node.clock.monotonic()
-        bucket = connection.bucket
-        if bucket.at == 0.0:
-            bucket = Bucket(self._burst, now)
-        left = take(bucket, now, rate=self._rate, burst=self._burst)
-        if left is None:
-            delay = wait_seconds(bucket, now, rate=self._rate)
+        booked = book(connection.booked, now, interval=self._interval, ahead=self._ahead)
+        if booked is None:
+            delay = connection.booked - now - self._ahead
             raise RateLimited(retry_after_ms=int(delay * 1000) + 1)
-        connection.bucket = left
-
-    def _parse(self, route: Route, payload: Any) -> Payload:
-        try:
-            return route.payload.model_validate({} if payload is None else payload)
-        except ValidationError as error:
-            raise InvalidPayload(_explain(error), event=route.event) from None
+        connection.booked = booked
 
     def _refuse(
         self, connection: Connection, event: str, ack: Ack | None, error: Exception
@@ -205,6 +214,14 @@ class Router:
             "retryable": False,
             "reference": reference,
         }
+
+
+def _wait(connection: Connection, command: Command) -> None:
+    if connection.commands is None:
+        connection.commands = deque()
+    if len(connection.commands) >= COMMANDS_WAITING:
+        raise RateLimited("Too many commands wait on this connection.")
+    connection.commands.append(command)
 
 
 def _confirm(ack: Ack | None, answer: Answer) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
+
+from parlour.server.starting import start_now
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +44,28 @@ class Tasks:
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Start a task owned by this set."""
+        self._check_open(work)
+        return self._own(work, name)
+
+    def begin(self, work: Coroutine[Any, Any, Any], name: str, context: Context) -> None:
+        """The same for work that mostly needs no waiting: it starts at once, and where it ends
+        without having waited there was no task."""
+        self._check_open(work)
+        try:
+            start_now(work, context, lambda rest, context: self._own(rest, name, context))
+        except Exception:
+            # As for a task: its failure is its own.
+            log.exception("task failed", task=name)
+
+    def _check_open(self, work: Coroutine[Any, Any, Any]) -> None:
         if self._closed:
             work.close()
             raise RuntimeError("the node is closed")
-        task = asyncio.create_task(work, name=name)
+
+    def _own(
+        self, work: Coroutine[Any, Any, Any], name: str, context: Context | None = None
+    ) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

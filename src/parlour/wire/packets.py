@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Sequence
+
+from parlour.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delta:
     """What a slow reader's outbox has to know to join text deltas of one message.
 
@@ -29,22 +29,63 @@ class Encoded:
     """One Socket.IO packet as Engine.IO message payloads: header as text, then binary attachments.
 
     `parts[0]` is the text (with the Engine.IO message type `4` in front), the rest are bytes.
-    `framed` keeps the packet as server-to-client WebSocket frames, made at the first use. `delta`,
-    where set, says that this packet is a text delta that a slow reader's outbox may join with
-    others. `batch`, where set, are the packets that this one stands for: they are written as one,
-    and only an outbox looks at them singly.
+    A packet that is text alone may be given as its UTF-8 bytes: most are framed for WebSockets and
+    never looked at as text. `framed` keeps the packet as server-to-client WebSocket frames, made at
+    the first use. `delta`, where set, says that this packet is a text delta that a slow reader's
+    outbox may join with others. `batch`, where set, are the packets that this one stands for: they
+    are written as one, and only an outbox looks at them singly. `size` is in bytes, for a text
+    given as `str` in characters.
     """
 
-    __slots__ = ("batch", "delta", "framed", "parts", "size")
+    __slots__ = ("_parts", "batch", "delta", "framed", "size", "utf8")
 
     def __init__(
         self,
-        parts: tuple[str | bytes, ...],
+        parts: tuple[str | bytes, ...] | bytes,
         delta: Delta | None = None,
         batch: tuple[Encoded, ...] | None = None,
     ) -> None:
-        self.parts: Final = parts
-        self.size: Final = sum(map(len, parts))
+        self._parts: tuple[str | bytes, ...] | None = None
+        self.utf8: bytes | None = None
+        if isinstance(parts, bytes):
+            self.utf8 = parts
+            self.size = len(parts)
+        else:
+            self._parts = parts
+            self.size = sum(map(len, parts))
         self.framed: bytes | None = None
         self.delta = delta
         self.batch = batch
+
+    @property
+    def parts(self) -> tuple[str | bytes, ...]:
+        parts = self._parts
+        if parts is None:
+            assert self.utf8 is not None
+            parts = self._parts = (self.utf8.decode(),)
+        return parts
+
+
+def join_encoded(packets: Sequence[Encoded]) -> Encoded:
+    """Several packets as one that is pushed, framed and written at once: for what happens to a
+    whole room in one step."""
+    return packets[0] if len(packets) == 1 else _Joined(packets)
+
+
+class _Joined(Encoded):
+    """Its parts are put together only where a carrier asks for them."""
+
+    __slots__ = ()
+
+    def __init__(self, packets: Sequence[Encoded]) -> None:
+        super().__init__((), batch=tuple(packets))
+        self.size = sum(packet.size for packet in packets)
+        self._parts = None
+
+    @property
+    def parts(self) -> tuple[str | bytes, ...]:
+        parts = self._parts
+        if parts is None:
+            assert self.batch is not None
+            parts = self._parts = tuple(part for packet in self.batch for part in packet.parts)
+        return parts

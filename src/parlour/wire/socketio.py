@@ -77,12 +77,12 @@ def encode_event(
     delta: Delta | None = None,
 ) -> Encoded:
     """An EVENT. Raises TypeError for an argument that is neither JSON nor bytes-like."""
-    return _encode("42", "45", namespace, ack_id, [event, *args], delta)
+    return _encode(b"42", "45", namespace, ack_id, [event, *args], delta)
 
 
 def encode_ack(ack_id: int, args: Sequence[Any] = (), *, namespace: str = MAIN) -> Encoded:
     """The answer to an EVENT that had this id."""
-    return _encode("43", "46", namespace, ack_id, list(args))
+    return _encode(b"43", "46", namespace, ack_id, list(args))
 
 
 def encode_connect(payload: Mapping[str, Any] | None = None, *, namespace: str = MAIN) -> Encoded:
@@ -101,27 +101,24 @@ def encode_disconnect(*, namespace: str = MAIN) -> Encoded:
     return Encoded((f"41{_prefix(namespace)}",))
 
 
-def join_encoded(packets: Sequence[Encoded]) -> Encoded:
-    """Several packets as one that is pushed, framed and written at once: for what happens to a
-    whole room in one step."""
-    if len(packets) == 1:
-        return packets[0]
-    parts = tuple(part for packet in packets for part in packet.parts)
-    return Encoded(parts, batch=tuple(packets))
-
-
 def _encode(
-    plain: str,
+    plain: bytes,
     binary: str,
     namespace: str,
     ident: int | None,
     value: list[Any],
     delta: Delta | None = None,
 ) -> Encoded:
-    body, attachments = _dumps(value)
+    head = plain if namespace == MAIN else plain + _prefix(namespace).encode()
+    if ident is not None:
+        head += b"%d" % ident
+    try:
+        return Encoded(head + json.dumps(value), delta)
+    except TypeError:
+        # Most likely binary values; whatever else it is comes out of the second attempt.
+        body, attachments = _dumps(value)
     number = "" if ident is None else str(ident)
-    head = f"{binary}{len(attachments)}-" if attachments else plain
-    text = f"{head}{_prefix(namespace)}{number}{body.decode()}"
+    text = f"{binary}{len(attachments)}-{_prefix(namespace)}{number}{body.decode()}"
     return Encoded((text, *attachments), delta)
 
 
@@ -161,23 +158,24 @@ class Decoder:
 
     def feed(self, message: str | bytes, start: int = 0) -> Packet | None:
         """`start` skips what stands in front of a text (the Engine.IO type), without a copy."""
-        if isinstance(message, str):
-            if self._waiting is not None:
-                raise ProtocolError("text where an attachment was due")
+        if not isinstance(message, str):
+            return self._feed_attachment(message)
+        if self._waiting is not None:
+            raise ProtocolError("text where an attachment was due")
+        limits = self._limits
+        if len(message) - start > limits.max_payload:
+            raise PayloadTooLarge()
+        plain = _PLAIN_EVENT.match(message, start)
+        if plain is None:
             return self._feed_text(message, start)
-        return self._feed_attachment(message)
+        # Nearly every packet: an event of the main namespace without attachments.
+        data = _decode_json(message, plain.end(), limits)
+        _check_event(data, limits)
+        ident = plain[1]
+        return Packet(PacketType.EVENT, MAIN, data, int(ident) if ident else None)
 
     def _feed_text(self, text: str, start: int) -> Packet | None:
         limits = self._limits
-        if len(text) - start > limits.max_payload:
-            raise PayloadTooLarge()
-        plain = _PLAIN_EVENT.match(text, start)
-        if plain is not None:
-            # Nearly every packet: an event of the main namespace without attachments.
-            data = _decode_json(text, plain.end(), limits)
-            _check_event(data, limits)
-            ident = plain[1]
-            return Packet(PacketType.EVENT, MAIN, data, int(ident) if ident else None)
         kind, count, packet = _decode_text(text, start, limits)
         if kind not in _BINARY:
             if count is not None:
@@ -245,7 +243,8 @@ def _decode_json(text: str, start: int, limits: Limits) -> Any:
         return None
     body = text[start:]
     value = json.loads(body)
-    if json.depth_exceeds(body, value, limits.max_depth):
+    # Each level takes two characters at least: short texts need no look.
+    if len(body) > 2 * limits.max_depth and json.depth_exceeds(body, value, limits.max_depth):
         raise ProtocolError("nested too deeply")
     return value
 

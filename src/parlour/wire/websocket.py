@@ -285,8 +285,16 @@ def frame_encoded(encoded: Encoded) -> bytes:
     """The frames of a packet, made once and kept in it."""
     framed = encoded.framed
     if framed is None:
-        framed = encoded.framed = b"".join(map(frame_message, encoded.parts))
+        framed = encoded.framed = _frame_packet(encoded)
     return framed
+
+
+def _frame_packet(encoded: Encoded) -> bytes:
+    if encoded.batch is not None:
+        return b"".join(map(frame_encoded, encoded.batch))
+    if encoded.utf8 is not None:
+        return frame(TEXT, encoded.utf8)
+    return b"".join(map(frame_message, encoded.parts))
 
 
 def frame_close(code: int, reason: str = "") -> bytes:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from parlour.server.outbox import Outbox, OutboxLimits
 from parlour.wire.packets import Delta, Encoded
-from parlour.wire.socketio import Decoder, encode_event, join_encoded
+from parlour.wire.packets import join_encoded
+from parlour.wire.socketio import Decoder, encode_event
 
 
 def delta_packet(stream: str, message: str, since: int, last: int, text: str) -> Encoded:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from parlour.errors import PayloadTooLarge, ProtocolError
 from parlour.wire.limits import Limits
-from parlour.wire.packets import Encoded
+from parlour.wire.packets import Encoded, join_encoded
 from parlour.wire.socketio import (
     RESERVED_EVENTS,
     Decoder,
@@ -17,7 +17,6 @@ from parlour.wire.socketio import (
     encode_connect_error,
     encode_disconnect,
     encode_event,
-    join_encoded,
 )
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from parlour.backends.records import decode_record, encode_record
 from parlour.backends.sinks import Sinks
 from parlour.backends.window import WindowLimits, counts
 from parlour.core.streams import Appended, Batch, Dedupe, Event, NewEvent, Page, Position
+from parlour.core.values import value
 from parlour.errors import ExpectationFailed, LeaseLost, PositionLost
 from parlour.ports import Entry, Opening
 
@@ -22,7 +23,7 @@ RECEIPT_MS = 24 * 60 * 60 * 1000
 """How long a dedupe key is remembered."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Draft:
     """An append whose events are encoded but not numbered."""
 
@@ -63,7 +64,7 @@ def draft(
     return Draft(stream, tuple(events), records, expected, fence, dedupe)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Append:
     """One unsynchronised append: its last offset and what the archive needs besides the events."""
 
@@ -158,19 +159,20 @@ class HeldStream:
                 del self._receipts[old]
 
     def _extend(self, events: Sequence[NewEvent], records: Sequence[bytes], now: int) -> Batch:
-        since = self.head
+        since = offset = self.head
+        numbered = []
         for event, record in zip(events, records, strict=True):
             counted = counts(event)
             self._records.append((record, counted))
             self._messages += counted
             self.bytes += len(record)
-        self.head += len(records)
+            offset += 1
+            # Read back, not handed on: followers get a copy that the writer cannot change any more,
+            # of the values that JSON made of it.
+            numbered.append(decode_record(self.name, self.epoch, offset, record))
+        self.head = offset
         self.touched = now
-        numbered = tuple(
-            decode_record(self.name, self.epoch, offset, record)
-            for offset, record in enumerate(records, since + 1)
-        )
-        return Batch(self.name, self.epoch, since, numbered)
+        return Batch(self.name, self.epoch, since, tuple(numbered))
 
     # -- reading ---------------------------------------------------------------------------------
 

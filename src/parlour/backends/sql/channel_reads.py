@@ -45,6 +45,11 @@ def ids_of(connection: Connection, user_id: str) -> list[str]:
     return list(connection.scalars(query.order_by(channel_members.c.channel_id)))
 
 
+def members_of_any(connection: Connection, user_ids: Sequence[str]) -> list[str]:
+    query = select(channel_members.c.user_id).where(channel_members.c.user_id.in_(user_ids))
+    return list(connection.scalars(query.distinct()))
+
+
 def channels_of(
     connection: Connection, user_id: str, channel_ids: Sequence[str] | None = None
 ) -> list[Wire]:

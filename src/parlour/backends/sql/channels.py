@@ -99,6 +99,9 @@ class SqlChannelStore:
     async def channel_ids_of(self, user_id: str) -> Sequence[str]:
         return await self._database.read(lambda c: reads.ids_of(c, user_id))
 
+    async def members_of_any(self, user_ids: Sequence[str]) -> Sequence[str]:
+        return await self._database.read(lambda c: reads.members_of_any(c, user_ids))
+
     async def open_channels(
         self, user: User, *, after: str | None, limit: int, search: str | None = None
     ) -> ChannelPage:

@@ -100,6 +100,15 @@ class ChannelStoreContract:
         assert of_bob[0]["member_count"] == 2
         assert list(await channels.channel_ids_of(bob.id)) == [channel_id]
 
+    async def test_who_is_in_no_channel_is_told_apart_at_once(
+        self, channels: ChannelStore, ann: User, bob: User
+    ) -> None:
+        await create(channels, ann, ChannelKind.GROUP, name="Alone")
+
+        found = await channels.members_of_any([bob.id, ann.id, fresh()])
+
+        assert list(found) == [ann.id]
+
     async def test_there_is_one_direct_channel_for_a_set_of_users(
         self, channels: ChannelStore, ann: User, bob: User
     ) -> None:

@@ -121,7 +121,9 @@ class SocketConnection(EngineConnection):
         link = SocketLink(self, namespace)
         if self._joins is None:
             self._joins = {}
-        self._joins[namespace] = self.server.spawn(self._join(link, packet.data))
+        task = self.server.begin(self._join(link, packet.data))
+        if task is not None and self._joins is not None:
+            self._joins[namespace] = task
 
     async def _join(self, link: SocketLink, auth: Any) -> None:
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context, copy_context
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
 from parlour.server.endpoint import Handshake
 from parlour.server.randomness import connection_id
+from parlour.server.starting import start_now
 from parlour.transports.socketio.asgi_websocket import serve_websocket
 from parlour.transports.socketio.connection import Carrier, EngineConnection
 from parlour.transports.socketio.handshake import Scope
@@ -102,10 +104,14 @@ class EngineServer:
         """Whether a request's path is the transport's."""
         return path == self.settings.path or path == self.settings.path + "/"
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run in the transport's task group. The work must not raise."""
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run in the transport's task group; None where it needed no waiting and is done. The work
+        must not raise."""
+        return start_now(work, copy_context(), self._go_on)
+
+    def _go_on(self, work: Coroutine[Any, Any, None], context: Context) -> asyncio.Task[None]:
         assert self._tasks is not None, "the transport is not running"
-        return self._tasks.create_task(work)
+        return self._tasks.create_task(work, context=context)
 
     def open(self, handshake: Handshake, carrier: Carrier) -> EngineConnection:
         """A new connection; its first packet, the handshake, is sent."""
