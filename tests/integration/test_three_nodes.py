@@ -379,6 +379,13 @@ async def test_who_was_removed_and_is_added_again_hears_the_channel_again(
 
     await listener.until(said_in(channel, "again"))
     assert texts(listener) == ["again"]
+    # The event that lets somebody in is the first one heard: who was shut out learns by it.
+    changes = [
+        (payload["data"]["type"], payload["data"]["data"]["user_id"])
+        for payload in await heard(listener, "events:channel")
+        if payload["data"]["type"].startswith("member:")
+    ]
+    assert changes[-2:] == [("member:removed", bob.id), ("member:added", bob.id)]
 
 
 # -- closing ---------------------------------------------------------------------------------------
