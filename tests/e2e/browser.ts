@@ -2,9 +2,15 @@
 
 import { existsSync } from 'node:fs';
 
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import {
+  chromium,
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  type Page,
+} from 'playwright-core';
 
-import type { AppServer } from './server';
+import { freePort, type AppServer } from './server';
 import { ChatPage } from './pages/chat';
 import { SignInPage } from './pages/sign-in';
 
@@ -22,6 +28,33 @@ export const PHONE: BrowserContextOptions = {
   hasTouch: true,
   isMobile: true,
 };
+
+/** A browser whose tabs are hidden, frozen and woken up as for a person. Otherwise every tab counts as the
+ * one that is looked at, which is handy elsewhere. */
+export async function plainBrowser(): Promise<{
+  context: BrowserContext;
+  close: () => Promise<void>;
+}> {
+  const port = await freePort();
+  const args = [...ARGUMENTS, `--remote-debugging-port=${port}`];
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args });
+  const attached = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, { noDefaults: true });
+  const [context] = attached.contexts();
+  context!.setDefaultTimeout(30_000);
+  return { context: context!, close: () => browser.close() };
+}
+
+/** As a laptop that sleeps, or a browser that saves power, does it. */
+export async function freeze(page: Page): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Page.setWebLifecycleState', { state: 'frozen' });
+}
+
+export async function wake(page: Page): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Page.setWebLifecycleState', { state: 'active' });
+  await page.bringToFront();
+}
 
 export class Visitors {
   readonly #browser: Browser;

@@ -193,7 +193,10 @@ class App {
     this.#give();
     this.#commands = new DurableCommands({ userId, place: BASE });
     const tabs = new Tabs({ name: `${BASE}:${userId}` });
-    tabs.leads.subscribe((leads) => (this.leads = leads));
+    tabs.leads.subscribe((leads) => {
+      this.leads = leads;
+      document.documentElement.dataset['leads'] = String(leads);
+    });
     this.#tabs = tabs;
   }
 
