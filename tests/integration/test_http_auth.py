@@ -176,6 +176,56 @@ async def test_signing_out_everywhere_ends_every_token(server: Served) -> None:
     assert [answer.status_code for answer in answers] == [401, 401]
 
 
+async def test_a_new_name_is_for_signing_in_too_and_shows_at_once(server: Served) -> None:
+    async with rest(server, "Ann") as ann:
+        await ann.get("/api/auth/me")
+        answer = await ann.patch("/api/auth/me", json={"name": "  Ann   Archer "})
+        me = await ann.get("/api/auth/me")
+
+    async with rest(server) as anybody:
+        old = await sign_in(anybody, "Ann")
+        new = await sign_in(anybody, "Ann Archer")
+    assert answer.json()["name"] == "Ann Archer"
+    assert me.json() == answer.json()
+    assert (old.status_code, new.status_code) == (401, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("Bob", 409), ("BOB@example.org", 422), (" ", 422), ("x" * 201, 422)]
+)
+async def test_a_name_that_does_not_fit_is_refused(server: Served, name: str, status: int) -> None:
+    await server.user("Bob")
+    async with rest(server, "Ann") as ann:
+        answer = await ann.patch("/api/auth/me", json={"name": name})
+        me = await ann.get("/api/auth/me")
+
+    assert answer.status_code == status
+    assert me.json()["name"] == "Ann"
+
+
+async def test_a_new_password_ends_all_other_tokens(server: Served) -> None:
+    change = {"current": PASSWORD, "password": "another horse battery"}
+    async with rest(server, "Ann") as ann, rest(server) as anybody:
+        answer = await ann.post("/api/auth/password", json=change)
+        token = answer.json()["token"]
+        before = await ann.get("/api/auth/me", headers={"cookie": ""})
+        after = await anybody.get("/api/auth/me", headers={"authorization": f"Bearer {token}"})
+        old = await sign_in(anybody, "Ann")
+        new = await sign_in(anybody, "Ann", "another horse battery")
+
+    assert (before.status_code, after.status_code) == (401, 200)
+    assert (old.status_code, new.status_code) == (401, 200)
+
+
+async def test_a_password_changes_for_nobody_who_does_not_know_it(server: Served) -> None:
+    change = {"current": "not the password", "password": "another horse battery"}
+    async with rest(server, "Ann") as ann:
+        answers = [await ann.post("/api/auth/password", json=change) for _ in range(4)]
+
+    # Guessing counts against the same limit as signing in.
+    assert [answer.status_code for answer in answers] == [403, 403, 403, 429]
+
+
 async def test_refresh_gives_a_new_token(server: Served) -> None:
     async with rest(server, "Ann") as client:
         answer = await client.post("/api/auth/refresh")

@@ -363,6 +363,33 @@ class Accounts:
         await self._users.update_user(user_id, password_hash=fresh)
         await self.revoke_user(user_id)
 
+    async def change_password(
+        self, user_id: str, current: str, password: str, address: str = ""
+    ) -> Issued:
+        """By the person: ends every token and gives a new one. Raises `Forbidden` (the present password is
+        wrong, or there is none here), `InvalidPayload` or `RateLimited`."""
+        record = await self._record(user_id)
+        try:
+            with self._attempt(record.id, address):
+                if not await self._passwords.verify(record.password_hash, current):
+                    raise Unauthenticated("The present password is wrong.")
+        except Unauthenticated as error:
+            # The token is good: the page must not take this for the end of the session.
+            raise Forbidden("The present password is wrong.") from error
+        await self.set_password(user_id, password)
+        return await self.issue(user_id)
+
+    async def rename(self, user_id: str, name: str) -> User:
+        """Raises `InvalidPayload`, `NotFound`, or `Conflict` where somebody else signs in with this name."""
+        name = _checked_name(name)
+        async with self._naming:
+            other = await self._users.user_by_login(name)
+            if other is not None and other.id != user_id:
+                raise Conflict("This name is taken.")
+            record = await self._users.update_user(user_id, name=name)
+        self._remembered.forget()
+        return as_user(record)
+
     async def set_disabled(self, user_id: str, disabled: bool) -> User:
         """Lock an account (its tokens end at once) or open it again."""
         record = await self._users.update_user(user_id, disabled=disabled)

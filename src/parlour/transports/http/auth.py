@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from parlour.errors import ParlourError, Unauthenticated
+from parlour.core.users import ANONYMOUS
+from parlour.errors import Forbidden, ParlourError, Unauthenticated
 from parlour.server.accounts import Issued
 from parlour.transports.http.identity import (
     Caller,
@@ -50,6 +51,17 @@ class SignUp(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     password: Text
     email: Annotated[str, Field(max_length=320)] | None = None
+
+
+class Profile(BaseModel):
+    """How a person wants to be called; the name is a login too."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class PasswordChange(BaseModel):
+    current: Text
+    password: Text
 
 
 class AuthConfig(BaseModel):
@@ -143,6 +155,26 @@ async def sign_out_everywhere(
 async def me(caller: Caller) -> UserOut:
     """Who is asking."""
     return _shown(caller.user.public())
+
+
+@router.patch("/me")
+async def change_me(body: Profile, caller: Caller, node: CurrentNode) -> UserOut:
+    """A new name for oneself. 409 where somebody else signs in with it; not for anonymous users."""
+    if caller.user.role == ANONYMOUS:
+        raise Forbidden("Sign in with an account to have a name of your own.")
+    renamed = await node.accounts.rename(caller.user.id, body.name)
+    return _shown(renamed.public())
+
+
+@router.post("/password")
+async def change_password(
+    body: PasswordChange, caller: Caller, request: Request, response: Response, node: CurrentNode
+) -> SignedIn:
+    """A new password for oneself. Every token ends at once, and this caller gets a new one."""
+    issued = await node.accounts.change_password(
+        caller.user.id, body.current, body.password, client_address(request)
+    )
+    return _welcome(request, response, issued)
 
 
 def _welcome(request: Request, response: Response, issued: Issued) -> SignedIn:
