@@ -6,6 +6,8 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import tailwindcss from '@tailwindcss/vite';
 import { defineConfig, type Plugin } from 'vite';
 
+import { serviceWorker } from './worker/plugin.ts';
+
 // `parlour run` serves the built page; in development the page is served here and talks to it.
 const server = process.env['PARLOUR_URL'] ?? 'http://127.0.0.1:8000';
 
@@ -29,7 +31,7 @@ export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
   // Addresses are relative to the page's <base>, which the server sets to where it is mounted.
   base: './',
-  plugins: [tailwindcss(), svelte(), fontLicense()],
+  plugins: [tailwindcss(), svelte(), fontLicense(), serviceWorker()],
   build: {
     outDir: fileURLToPath(new URL('../src/parlour/transports/http/static', import.meta.url)),
     emptyOutDir: true,

@@ -26,6 +26,7 @@ import { showNotice } from './notices';
 import { explain } from './problems';
 import { router } from './router.svelte';
 import { ThreadList } from './threads.svelte';
+import { tabTitle } from './title.svelte';
 
 const SESSION_KEY = storageKey('session');
 const DRAFT_KEY = `${storageKey('draft')}:`;
@@ -68,7 +69,8 @@ class App {
   }
 
   async start(): Promise<void> {
-    this.gate = 'starting';
+    // While the server is out of reach the page that says so stays.
+    if (this.gate !== 'unreachable') this.gate = 'starting';
     try {
       this.config = await this.api.authConfig();
       await this.#enter(await this.#whoAmI());
@@ -123,6 +125,33 @@ class App {
     this.#leave();
   }
 
+  /** End every session of this person, on all devices. */
+  async signOutEverywhere(): Promise<void> {
+    try {
+      await this.api.request('POST', '/api/auth/sign-out-everywhere', {});
+    } catch (error) {
+      report(error, t('error.signing-out'));
+      return;
+    }
+    await this.signOut();
+  }
+
+  /** Everybody else is told the new name with the next connection. */
+  async rename(name: string): Promise<void> {
+    this.user = await this.api.request<User>('PATCH', '/api/auth/me', { name });
+    this.#connect();
+  }
+
+  /** All other sessions end; this one goes on with a new token. */
+  async changePassword(current: string, password: string): Promise<void> {
+    const answer = await this.api.request<SignedIn>('POST', '/api/auth/password', {
+      current,
+      password,
+    });
+    expiry.set(answer.expires_at);
+    this.#renewLater();
+  }
+
   /** Give the app what it asked for, and connect with it. */
   provide(values: Record<string, string>): void {
     environment.set(this.user!.id, values);
@@ -162,7 +191,7 @@ class App {
     this.#connect();
     this.#renewLater();
     this.gate = 'signed-in';
-    document.title = this.name;
+    tabTitle.page = this.name;
     if (router.route.name === 'sign-in' || router.route.name === 'sign-up') {
       router.go(this.#returnTo, { replace: true });
     }

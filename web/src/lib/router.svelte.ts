@@ -6,6 +6,7 @@ export type Route =
   | { name: 'channels' }
   | { name: 'channel'; id: string }
   | { name: 'admin' }
+  | { name: 'settings' }
   | { name: 'sign-in' }
   | { name: 'sign-up' }
   | { name: 'not-found' };
@@ -17,6 +18,7 @@ export function parseRoute(path: string): Route {
   if (parts.length === 1 && parts[0] === 'sign-up') return { name: 'sign-up' };
   if (parts.length === 1 && parts[0] === 'channels') return { name: 'channels' };
   if (parts.length === 1 && parts[0] === 'admin') return { name: 'admin' };
+  if (parts.length === 1 && parts[0] === 'settings') return { name: 'settings' };
   const id = parts[1];
   if (parts.length === 2 && parts[0] === 'channels' && id && /^[\w-]{1,200}$/.test(id)) {
     return { name: 'channel', id };
