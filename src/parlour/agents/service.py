@@ -9,7 +9,7 @@ its leases run out at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -81,6 +81,8 @@ class Agents:
         self.replays: dict[str, str | bytes] = {}
         self.secrets = Secrets(one.get_secret_value() for one in node.settings.agent_secrets)
         self.tables = tables
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """Called when the last session has been handed over."""
         self._live: dict[str, WebSession] = {}
         self._opening: dict[str, asyncio.Task[bool]] = {}
         self._limit = asyncio.Semaphore(TOGETHER)
@@ -118,6 +120,8 @@ class Agents:
             task.cancel()
         leaving = [self._hand_over(web, patience) for web in list(self._live.values())]
         await asyncio.gather(*leaving)
+        for close in self.closing:
+            await close()
 
     async def _hand_over(self, web: WebSession, patience: float) -> None:
         session = web.agent_session
@@ -526,8 +530,7 @@ class Agents:
 
     def model_names(self) -> list[str]:
         """The models that settings may name, where the registry tells."""
-        names = getattr(self.llm_registry, "names", None)
-        return sorted(names()) if callable(names) else [self.node.settings.agent_model]
+        return list(getattr(self.llm_registry, "names", [self.node.settings.agent_model]))
 
     # -- the workspace's files -------------------------------------------------------------------
 
