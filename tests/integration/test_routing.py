@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
 from parlour.errors import CallGone, CallRefused, CallTimeout
 from parlour.server.conversation_events import get_event_call, get_event_emitter
@@ -294,6 +295,46 @@ async def test_a_connection_that_is_gone_is_gone_from_the_pool(
 
     assert [entry.node for entry in there] == [cluster.a.node.id]
     assert statuses[ada]["status"] == "offline"
+
+
+# -- a store that forgets --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", ["user", "session", "room", "generation"])
+async def test_what_the_pool_lost_is_registered_anew(
+    cluster: Cluster, stack: AsyncExitStack, redis_server: RedisServer, lost: str
+) -> None:
+    one, user, session = room(), name(), uuid.uuid4().hex
+    pool = cluster.c.node.pool
+    client = await join(cluster, stack, cluster.b, user, session_id=session)
+    ada = await cluster.user_id(user)
+    await cluster.a.node.routing.enter_room_for_users(one, [ada])
+    # What a shard that lost its data, or a replica that took over too early, does not have.
+    keys = {
+        "user": [f"{{user:{ada}}}"],
+        "session": [f"{{user:{ada}}}", f"{{session:{session}}}"],
+        "room": [f"{{room:{one}}}"],
+        "generation": [f"{{user:{ada}}}", "generation"],
+    }
+    prefix = cluster.b.node.settings.redis_key_prefix
+    async with Redis(port=redis_server.port) as admin:
+        assert await admin.delete(*(f"{prefix}:pool:{key}" for key in keys[lost]))
+
+    cluster.b.node.rooms.broken()
+
+    async def back() -> bool:
+        return len(await pool.of_users([ada])) == len(
+            await pool.of_session(session)
+        ) == 1 and cluster.b.node.id in await pool.nodes_of(one)
+
+    await eventually(back, 30)
+    await client.close()
+
+    async def gone() -> bool:
+        return not await pool.of_users([ada]) and not await pool.of_session(session)
+
+    await eventually(gone)
+    assert (await cluster.a.node.routing.emit_to_users("note", 1, [ada])).connections == 0
 
 
 # -- calling ---------------------------------------------------------------------------------------

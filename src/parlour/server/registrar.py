@@ -15,6 +15,7 @@ import structlog
 
 from parlour.errors import LeaseLost, ParlourError, Unavailable
 from parlour.ports import Lease, PoolEntry
+from parlour.server.audit import CHECK_SECONDS, Audit
 from parlour.server.connections import Connection
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Registrar:
         self.arrivals: list[Arrival] = []
         self.departed: list[Callable[[str], None]] = []
         """Called with the id of each other node that died."""
+        self._audit = Audit(node, self)
+        node.rooms.broken = self._audit.doubt
         node.hub.watch(self._moved)
 
     def entry(self, connection: Connection) -> PoolEntry | None:
@@ -112,6 +115,7 @@ class Registrar:
             self._node.tasks.spawn(self._keep(self._keep_lease, self._period()), "node lease")
             self._node.tasks.spawn(self._keep(self._watch, WATCH_SECONDS), "other nodes")
             self._node.tasks.spawn(self._keep(self._bury, WATCH_SECONDS), "dead nodes")
+            self._node.tasks.spawn(self._keep(self._audit.when_due, CHECK_SECONDS), "pool audit")
         self._node.tasks.spawn(self._run(), "registrar")
         self._node.tasks.spawn(self._keep(self.renew, RENEW_SECONDS), "pool renewal")
 
@@ -232,16 +236,43 @@ class Registrar:
             part = [seen.popitem() for _ in range(min(AT_ONCE, len(seen)))]
             held = [(self._entries[sid], at) for sid, at in part if sid in self._entries]
             latest = max((at for _, at in held), default=0)
-            for entry in await self._node.pool.renew([entry for entry, _ in held], latest):
-                self._forgotten(entry)
+            missing = await self._node.pool.renew([entry for entry, _ in held], latest)
+            if missing:
+                await self.register_again(missing)
             await asyncio.sleep(0)
 
-    def _forgotten(self, entry: PoolEntry) -> None:
-        """The pool lost a connection that is still there: register it anew."""
-        connection = self._node.hub.connection(entry.sid)
-        if self._entries.get(entry.sid) == entry and connection is not None:
-            del self._entries[entry.sid]
-            self.changed(connection)
+    # -- what the pool lost ----------------------------------------------------------------------
+
+    def entries(self) -> list[PoolEntry]:
+        """The connections as they are registered."""
+        return list(self._entries.values())
+
+    def rooms(self) -> list[str]:
+        """The rooms that this node is known to have members of."""
+        return list(self._rooms)
+
+    def holds(self, entry: PoolEntry) -> bool:
+        """Whether the connection is still registered like this."""
+        return self._entries.get(entry.sid) == entry
+
+    async def register_again(self, entries: Sequence[PoolEntry]) -> None:
+        """Register those of these connections that are still there anew."""
+        async with self._lock:
+            held = [entry for entry in entries if self.holds(entry)]
+            # What is left of the old entry must not outlive the connection.
+            await asyncio.gather(*(self._node.pool.remove(entry) for entry in held))
+            for entry in held:
+                connection = self._node.hub.connection(entry.sid)
+                if connection is not None:
+                    del self._entries[entry.sid]
+                    self._changed[entry.sid] = connection
+            await self._settle()
+
+    async def enter_again(self, rooms: Sequence[str]) -> None:
+        """Say once more that this node has members of these rooms, where it has."""
+        async with self._lock:
+            held = [room for room in rooms if room in self._rooms]
+            await asyncio.gather(*(self._node.pool.enter(room, self._node.id) for room in held))
 
     def _register_everything(self) -> None:
         self._entries.clear()

@@ -8,6 +8,7 @@ to it while the user is connected, so that a thousand people who come back cost 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -46,6 +47,8 @@ class Rooms:
         self._tasks = tasks
         self._holds: dict[str, _Hold] = {}
         self._opening = asyncio.Semaphore(OPENED_AT_ONCE)
+        self.broken: Callable[[], None] = _unheard
+        """Called when a stream broke: whoever keeps something in the same store may have lost it too."""
         hub.watch(self._moved)
 
     def enter(self, connection: Connection, room: str) -> bool:
@@ -69,6 +72,7 @@ class Rooms:
 
     def renew(self, stream: str) -> bool:
         """The feed broke: follow anew. False where the stream is not followed for a room."""
+        self.broken()
         hold = self._holds.get(stream)
         if hold is None:
             return False
@@ -109,3 +113,7 @@ class Rooms:
         if hold.feed is not None:
             self._feeds.release(hold.feed)
             hold.feed = None
+
+
+def _unheard() -> None:
+    return None
