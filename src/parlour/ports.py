@@ -568,6 +568,14 @@ class UserRecord:
     disabled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class UserSettings:
+    """What a user chose; `version` rises with every change."""
+
+    settings: Mapping[str, Any]
+    version: int
+
+
 class UserStore(Protocol):
     async def add_user(self, user: UserRecord) -> UserRecord:
         """Raises `Conflict` where the id or the e-mail is taken (e-mails compare without case)."""
@@ -588,6 +596,18 @@ class UserStore(Protocol):
     ) -> tuple[Sequence[UserRecord], str | None]: ...
 
     async def count_users(self) -> int: ...
+
+    async def settings(self, user_id: str) -> UserSettings:
+        """Empty, with version 0, where nothing was chosen."""
+        ...
+
+    async def change_settings(
+        self, user_id: str, changes: Mapping[str, Any], *, replace: bool, at: int
+    ) -> tuple[UserSettings, tuple[str, str] | None]:
+        """Merge `changes` (None removes a name), or with `replace` put them in place of all. In the same
+        transaction `settings:changed` is announced in `user:{id}`; gives back its `(stream, key)`, None
+        where nothing changed. Changes at the same time are made one after the other. Raises `TooLarge`."""
+        ...
 
     async def touch_user(self, user_id: str, at: int) -> None:
         """Raise `last_active_at`; never lowers it."""

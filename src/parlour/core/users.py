@@ -32,3 +32,13 @@ class User:
     def author(self) -> dict[str, Any]:
         """How this user signs a message."""
         return {"id": self.id, "name": self.name}
+
+
+SETTINGS_BYTES: Final = 65_536
+"""What one user's settings may weigh as JSON."""
+
+
+def merge_settings(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` over `settings`; None removes a name."""
+    merged = {**settings, **changes}
+    return {name: value for name, value in merged.items() if value is not None}

@@ -80,6 +80,15 @@ users = Table(
     Index("ix_users_tokens_valid_after", "tokens_valid_after"),
 )
 
+user_settings = Table(
+    "user_settings",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("settings", Json, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
 revoked_tokens = Table(
     "revoked_tokens",
     metadata,

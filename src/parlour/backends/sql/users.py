@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields as fields_of
 from typing import Any
 
@@ -14,8 +14,9 @@ from parlour.backends.sql.cursors import decode_cursor, encode_cursor
 from parlour.backends.sql.engine import Database, upsert
 from parlour.backends.sql.schema import revoked_tokens, signing_keys
 from parlour.backends.sql.schema import users as table
+from parlour.backends.sql.user_settings import change_settings, read_settings
 from parlour.errors import Conflict, NotFound
-from parlour.ports import Clock, UserRecord
+from parlour.ports import Clock, UserRecord, UserSettings
 
 _FIELDS = {one.name for one in fields_of(UserRecord)}
 
@@ -52,6 +53,16 @@ class SqlUserStore:
     async def count_users(self) -> int:
         return await self._database.read(
             lambda c: c.scalar(select(func.count()).select_from(table)) or 0
+        )
+
+    async def settings(self, user_id: str) -> UserSettings:
+        return await self._database.read(lambda c: read_settings(c, user_id))
+
+    async def change_settings(
+        self, user_id: str, changes: Mapping[str, Any], *, replace: bool, at: int
+    ) -> tuple[UserSettings, tuple[str, str] | None]:
+        return await self._database.write(
+            lambda c: change_settings(c, user_id, changes, replace=replace, at=at)
         )
 
     async def touch_user(self, user_id: str, at: int) -> None:

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from parlour.errors import Conflict, InvalidPayload, NotFound
+from parlour.errors import Conflict, InvalidPayload, NotFound, TooLarge
 from parlour.ports import UserRecord, UserStore
 
 
@@ -54,6 +54,65 @@ class UserStoreContract:
 
         assert {(there.id, at), (later.id, at + 1)} <= set(found)
         assert all(ended >= at for _, ended in found)
+
+    async def test_settings_that_nobody_chose_are_empty(self, users: UserStore) -> None:
+        chosen = await users.settings(uuid.uuid4().hex)
+
+        assert (chosen.settings, chosen.version) == ({}, 0)
+
+    async def test_settings_are_merged_and_none_removes_one(self, users: UserStore) -> None:
+        me = uuid.uuid4().hex
+        await users.change_settings(me, {"theme": "dark", "sounds": True}, replace=False, at=1)
+
+        changed, told = await users.change_settings(
+            me, {"theme": None, "send": "enter"}, replace=False, at=2
+        )
+
+        assert changed == await users.settings(me)
+        assert changed.settings == {"sounds": True, "send": "enter"}
+        assert changed.version == 2
+        assert told is not None
+        assert told[0] == f"user:{me}"
+
+    async def test_settings_are_replaced_as_a_whole(self, users: UserStore) -> None:
+        me = uuid.uuid4().hex
+        await users.change_settings(me, {"theme": "dark"}, replace=False, at=1)
+
+        await users.change_settings(me, {"sounds": False}, replace=True, at=2)
+
+        assert (await users.settings(me)).settings == {"sounds": False}
+
+    async def test_settings_that_stay_as_they_are_tell_nobody(self, users: UserStore) -> None:
+        me = uuid.uuid4().hex
+        await users.change_settings(me, {"theme": "dark"}, replace=False, at=1)
+
+        same, told = await users.change_settings(me, {"theme": "dark"}, replace=False, at=2)
+
+        assert (same.version, told) == (1, None)
+
+    async def test_two_devices_that_change_different_settings_are_both_heard(
+        self, users: UserStore
+    ) -> None:
+        me = uuid.uuid4().hex
+
+        await asyncio.gather(
+            *(
+                users.change_settings(me, {f"name{n}": n}, replace=False, at=n + 1)
+                for n in range(10)
+            )
+        )
+
+        after = await users.settings(me)
+        assert after.settings == {f"name{n}": n for n in range(10)}
+        assert after.version == 10
+
+    async def test_settings_have_a_limit(self, users: UserStore) -> None:
+        me = uuid.uuid4().hex
+
+        with pytest.raises(TooLarge):
+            await users.change_settings(me, {"much": "x" * 70_000}, replace=False, at=1)
+
+        assert (await users.settings(me)).version == 0
 
     async def test_an_unknown_user_is_none(self, users: UserStore) -> None:
         assert await users.user(uuid.uuid4().hex) is None

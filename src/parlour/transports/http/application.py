@@ -23,6 +23,7 @@ from parlour.transports.http import (
     streams,
     threads,
     usage,
+    user_settings,
     users,
 )
 from parlour.transports.http.guard import Guard
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _ROUTERS = (
     auth.router,
+    user_settings.router,
     users.router,
     app_info.router,
     threads.router,
