@@ -21,7 +21,7 @@ from parlour.core.users import User
 from parlour.server.app import Application
 from parlour.server.node import Node
 from parlour.transports.asgi import serving
-from parlour.transports.listening import websocket_protocol
+from parlour.transports.listening import http_protocol, websocket_protocol
 
 
 @dataclass
@@ -57,6 +57,7 @@ async def serve(app: Application | None, folder: Path, **overrides: Any) -> Asyn
             served.asgi,
             log_level="warning",
             lifespan="off",
+            http=http_protocol(served, chosen),
             ws=websocket_protocol(served, chosen),
             ws_max_size=chosen.max_payload_bytes,
         )

@@ -20,12 +20,11 @@ from parlour.errors import Unavailable
 from parlour.server.endpoint import Ack, Link
 from parlour.server.outbox import OutboxLimits
 from parlour.transports.socketio import SocketSettings, SocketTransport
-from parlour.transports.socketio.fast import fast_protocol
 from parlour.wire.limits import Limits
 from parlour.wire.packets import Delta, Encoded
 from parlour.wire.socketio import encode_event
 from tests.interop.protocol_server import SystemClock
-from tests.interop.serving import serving
+from tests.interop.serving import fast, serving
 
 PATH = "/ws/socket.io"
 QUERY = f"{PATH}/?EIO=4&transport=websocket"
@@ -84,9 +83,9 @@ class Server:
 async def run(kind: str, **settings: Any) -> AsyncIterator[Server]:
     node = Node()
     transport = SocketTransport(node, SocketSettings(**settings), SystemClock())
-    ws = fast_protocol(transport) if kind == "fast" else "websockets-sansio"
+    served = fast(transport) if kind == "fast" else {"ws": "websockets-sansio"}
     # Pings of the server below are switched off: an idle client here is idle.
-    options = {"ws": ws, "ws_ping_interval": None, "backlog": 4096}
+    options = {"ws_ping_interval": None, "backlog": 4096} | served
     async with transport, serving(transport, **options) as port:
         yield Server(port, node, transport)
 

@@ -10,13 +10,12 @@ from typing import Any
 from parlour.errors import ConnectionRefused
 from parlour.server.endpoint import Ack, Link
 from parlour.transports.socketio.connection import EngineConnection
-from parlour.transports.socketio.fast import fast_protocol
 from parlour.transports.socketio.settings import SocketSettings
 from parlour.transports.socketio.transport import SocketTransport
 from parlour.wire.engineio_session import Heartbeat
 from parlour.wire.socketio import encode_event
 from tests.interop.protocol_server import SystemClock
-from tests.interop.serving import serving
+from tests.interop.serving import fast, serving
 
 PATH = "/ws/socket.io"
 
@@ -86,6 +85,6 @@ async def running_for_clients(
     } | settings
     sockets = SocketTransport(endpoint, SocketSettings(**settings), SystemClock())
     endpoint.transport = sockets
-    ws = fast_protocol(sockets) if transport == "fast" else "auto"
-    async with sockets, serving(sockets, ws=ws) as port:
+    options = fast(sockets) if transport == "fast" else {}
+    async with sockets, serving(sockets, **options) as port:
         yield port, endpoint

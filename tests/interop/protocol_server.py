@@ -21,7 +21,6 @@ import uvloop
 
 from parlour.server.endpoint import Ack, Handshake, Link
 from parlour.transports.socketio.connection import Carrier, EngineConnection
-from parlour.transports.socketio.fast import fast_protocol
 from parlour.transports.socketio.handshake import Scope
 from parlour.transports.socketio.link import Answer
 from parlour.transports.socketio.server import EngineServer, Receive, Send
@@ -30,7 +29,7 @@ from parlour.transports.socketio.transport import SocketTransport
 from parlour.wire.engineio_session import EngineSession, Heartbeat
 from parlour.wire.packets import Encoded
 from parlour.wire.socketio import encode_event
-from tests.interop.serving import serving
+from tests.interop.serving import fast, serving
 
 HEARTBEAT = Heartbeat(interval=0.3, timeout=0.2)
 GREETING_DELAY = 0.01
@@ -110,8 +109,8 @@ async def running(
         server = echo if echo.matches(scope["path"]) else sockets
         await server(scope, receive, send)
 
-    ws = fast_protocol(echo, sockets) if transport == "fast" else "auto"
-    async with echo, sockets, serving(app, port=port, ws=ws) as actual:
+    options = fast(echo, sockets) if transport == "fast" else {}
+    async with echo, sockets, serving(app, port=port, **options) as actual:
         yield actual
 
 

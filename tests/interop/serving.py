@@ -10,6 +10,16 @@ from typing import Any
 
 import uvicorn
 
+from parlour.transports.socketio.fast import fast_protocol
+from parlour.transports.socketio.front import front_protocol
+from parlour.transports.socketio.server import EngineServer
+
+
+def fast(*servers: EngineServer, head_seconds: float = 10.0) -> dict[str, Any]:
+    """uvicorn's settings for the fast transport, as `parlour run` has them."""
+    front = front_protocol(*servers, head_seconds=head_seconds)
+    return {"http": front, "ws": fast_protocol(*servers)}
+
 
 class _Server(uvicorn.Server):
     """Leaves signals to the test runner."""

@@ -222,6 +222,14 @@ class Settings(BaseSettings):
         gt=0,
         le=300,
     )
+    request_head_seconds: float = _setting(
+        "Server",
+        10.0,
+        "A connection whose request has not arrived as far as its body by then is closed.",
+        unit="seconds",
+        gt=0,
+        le=300,
+    )
     websocket_compression: bool = _setting(
         "Server", False, "Negotiate permessage-deflate; saves bandwidth, costs memory and time."
     )

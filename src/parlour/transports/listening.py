@@ -17,6 +17,7 @@ from parlour.config import Settings
 from parlour.errors import SettingsError
 from parlour.transports.asgi import Served
 from parlour.transports.socketio.fast import fast_protocol
+from parlour.transports.socketio.front import front_protocol
 
 BACKLOG: Final = 4096
 IDLE_SECONDS: Final = 65
@@ -144,7 +145,7 @@ def _config(served: Served, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        http="httptools",
+        http=http_protocol(served, settings),
         ws=websocket_protocol(served, settings),
         ws_max_size=settings.max_payload_bytes,
         ws_ping_interval=None,
@@ -156,6 +157,12 @@ def _config(served: Served, settings: Settings) -> uvicorn.Config:
         forwarded_allow_ips=list(settings.trusted_proxies),
         **tls,
     )
+
+
+def http_protocol(served: Served, settings: Settings) -> Any:
+    """What uvicorn gives a new connection to."""
+    servers = () if settings.transport == "asgi" else (served.sockets,)
+    return front_protocol(*servers, head_seconds=settings.request_head_seconds)
 
 
 def websocket_protocol(served: Served, settings: Settings) -> Any:

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parlour.server.outbox import Outbox, OutboxLimits
-from parlour.wire.packets import Delta, Encoded
-from parlour.wire.packets import join_encoded
+from parlour.wire.packets import Delta, Encoded, join_encoded
 from parlour.wire.socketio import Decoder, encode_event
 
 
