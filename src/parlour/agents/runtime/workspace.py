@@ -7,13 +7,12 @@ on the way is refused by the kernel (`O_NOFOLLOW`). Everything here blocks; call
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,18 +32,24 @@ CLOSED_FOLDERS: Final = frozenset(
 )
 """Listed, but not what is in them."""
 
+TEMPORARY: Final = ".parlour-"
+"""How names of half-written files begin; they are not listed."""
+
 MAX_DEPTH: Final = 40
 MAX_PATH: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """`root` is the folder; files made here belong to `user`, where one is given."""
+    """`root` is the folder; files made here belong to `user`, where one is given. `durable` waits for the disk.
+    Nothing in the folders named in `closed` is listed."""
 
     root: Path
     user: int | None = None
     read_bytes: int = 10_000_000
     listed_files: int = 5_000
+    durable: bool = False
+    closed: frozenset[str] = CLOSED_FOLDERS
 
     def create(self) -> None:
         """Make the folder; it is the workspace's user's alone."""
@@ -79,15 +84,18 @@ class Workspace:
             self._bound(len(changed), path)
             self._replace(folder, name, path, changed)
 
-    def entries(self) -> list[FileEntry]:
-        """Files and folders, sorted by path; at most `listed_files`. Links are not followed."""
+    def delete(self, path: str) -> None:
+        """Remove a file; one that is not there is removed already."""
+        with suppress(NotFound), self._folder_of(path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+            if self.durable:
+                os.fsync(folder)
+
+    def entries(self, below: str = "") -> list[FileEntry]:
+        """Files and folders below a folder, sorted by path; at most `listed_files`. Links are not followed."""
         found: list[FileEntry] = []
-        with _translated(""):
-            folder = os.open(self.root, FOLDER)
-            try:
-                self._list(folder, "", 0, found)
-            finally:
-                os.close(folder)
+        with suppress(NotFound), self._opened(below) as folder:
+            self._list(folder, f"{below.strip('/')}/" if below else "", 0, found)
         return sorted(found, key=lambda entry: entry.path)
 
     # -- one file --------------------------------------------------------------------------------
@@ -106,7 +114,7 @@ class Workspace:
 
     def _replace(self, folder: int, name: str, path: str, content: bytes) -> None:
         mode = _mode_of(folder, name, path)
-        temporary = f".parlour-{secrets.token_hex(8)}"
+        temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
         file = os.open(temporary, NEW, mode, dir_fd=folder)
         try:
             with os.fdopen(file, "wb") as opened:
@@ -114,9 +122,14 @@ class Workspace:
                 os.fchmod(file, mode)
                 if self.user is not None:
                     os.fchown(file, self.user, self.user)
+                if self.durable:
+                    opened.flush()
+                    os.fsync(file)
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            if self.durable:
+                os.fsync(folder)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
             raise
 
@@ -130,18 +143,24 @@ class Workspace:
     def _folder_of(self, path: str, create: bool = False) -> Iterator[tuple[int, str]]:
         """The open folder of a path, and the name in it."""
         *parents, name = parts_of(path)
+        with self._opened("/".join(parents), create) as folder, _translated(path):
+            yield folder, name
+
+    @contextmanager
+    def _opened(self, path: str, create: bool = False) -> Iterator[int]:
+        """An open folder."""
         with _translated(path):
             folder = os.open(self.root, FOLDER)
             try:
-                for parent in parents:
-                    folder = self._step(folder, parent, create)
-                yield folder, name
+                for name in parts_of(path) if path else ():
+                    folder = self._step(folder, name, create)
+                yield folder
             finally:
                 os.close(folder)
 
     def _step(self, folder: int, name: str, create: bool) -> int:
         if create:
-            with contextlib.suppress(FileExistsError):
+            with suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=folder)
                 if self.user is not None:
                     os.chown(name, self.user, self.user, dir_fd=folder, follow_symlinks=False)
@@ -158,19 +177,21 @@ class Workspace:
             for entry in sorted(entries, key=lambda one: one.name):
                 if len(found) >= self.listed_files:
                     return
-                with contextlib.suppress(FileNotFoundError, PermissionError):
+                with suppress(FileNotFoundError, PermissionError):
                     self._list_one(folder, prefix, depth, entry, found)
 
     def _list_one(
         self, folder: int, prefix: str, depth: int, entry: os.DirEntry[str], found: list[FileEntry]
     ) -> None:
+        if entry.name.startswith(TEMPORARY):
+            return
         status = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
         shown = entry.name.encode("utf-8", "replace").decode("utf-8", "replace")
         is_folder = stat.S_ISDIR(status.st_mode)
         changed = status.st_mtime_ns // 1_000_000
         size = 0 if is_folder else status.st_size
         found.append(FileEntry(prefix + shown, size, changed, is_folder))
-        if is_folder and entry.name not in CLOSED_FOLDERS and depth < MAX_DEPTH:
+        if is_folder and entry.name not in self.closed and depth < MAX_DEPTH:
             below = os.open(entry.name, FOLDER, dir_fd=folder)
             try:
                 self._list(below, f"{prefix}{shown}/", depth + 1, found)
