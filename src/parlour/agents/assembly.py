@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from parlour.agents.files import file_store_of
 from parlour.agents.handlers import arrive, routes
 from parlour.agents.kinds import AGENTS, MODELS
 from parlour.agents.llm import LLMRegistry
+from parlour.agents.memory import ConversationMemory
 from parlour.agents.runtime.local import local_runtimes
 from parlour.agents.service import Agents
-from parlour.agents.transcript import Transcript
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -25,7 +26,8 @@ def make_agents(node: Node) -> Agents:
         node,
         llm_registry=registry,
         runtimes=local_runtimes(node.settings),
-        memory=Transcript(),
+        memory=ConversationMemory(),
+        file_store=file_store_of(node.settings),
         tables=[routes],
     )
     agents.agents.update(AGENTS)
