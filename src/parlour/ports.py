@@ -985,10 +985,10 @@ class DocumentStore(Protocol):
         ...
 
     async def compact(
-        self, document_id: str, snapshot: bytes, *, generation: int, base: int, through: int
+        self, document_id: str, snapshot: bytes, *, generation: int, epoch: str, base: int, through: int
     ) -> bool:
-        """Put `snapshot` in the place of everything up to `through`, if the base is still `base`: of
-        several at once one does it. False, and nothing changed, where somebody else did. The head
+        """Put `snapshot` in the place of everything up to `through`, if the epoch and the base are still
+        these: of several at once one does it, and nobody whose offsets are of another life. False, and nothing changed, where somebody else did. The head
         stays. The caller vouches that `snapshot` holds it all."""
         ...
 

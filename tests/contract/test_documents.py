@@ -51,11 +51,9 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
 
 
 class TestRedisDocuments(DocumentStoreContract):
-    @pytest.fixture(params=[False, True], ids=["written behind", "written through"])
-    async def documents(
-        self, request: pytest.FixtureRequest, redis: RedisStore, sqlite: SqlStore
-    ) -> RedisDocumentStore:
-        return redis.documents(sqlite.documents, settles=request.param)
+    @pytest.fixture
+    async def documents(self, redis: RedisStore, sqlite: SqlStore) -> RedisDocumentStore:
+        return redis.documents(sqlite.documents)
 
     @pytest.fixture
     async def other(self, redis: RedisStore, sqlite: SqlStore) -> RedisDocumentStore:
@@ -66,6 +64,17 @@ class TestRedisDocuments(DocumentStoreContract):
         opened = await open_sql(f"sqlite:///{tmp_path}/parlour.db", tmp_path, clock=clock)
         yield opened
         await opened.close()
+
+    async def test_a_store_that_writes_through_has_it_in_the_database_when_an_append_returns(
+        self, redis: RedisStore, sqlite: SqlStore
+    ) -> None:
+        name, through = new_document(), redis.documents(sqlite.documents, settles=True)
+        await through.create(name)
+
+        head = await through.append(name, numbered(1, 4), generation=1)
+
+        assert head.offset == 4
+        assert await read_whole(sqlite.documents, name) == (None, numbered(1, 4))
 
     async def test_what_is_settled_is_in_the_database(
         self, documents: RedisDocumentStore, sqlite: SqlStore

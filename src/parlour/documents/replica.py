@@ -459,6 +459,7 @@ class Replica:
             self.document_id,
             snapshot,
             generation=head.generation,
+            epoch=head.epoch,
             base=head.base,
             through=through,
         )

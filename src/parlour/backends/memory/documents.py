@@ -65,10 +65,19 @@ class MemoryDocumentStore:
         return DocumentLog(document.head(), snapshot, found, document.base + start + len(found))
 
     async def compact(
-        self, document_id: str, snapshot: bytes, *, generation: int, base: int, through: int
+        self,
+        document_id: str,
+        snapshot: bytes,
+        *,
+        generation: int,
+        epoch: str,
+        base: int,
+        through: int,
     ) -> bool:
         document = self._fenced(document_id, generation)
-        if document.base != base or not base < through <= document.head().offset:
+        if (document.epoch, document.base) != (epoch, base):
+            return False
+        if not base < through <= document.head().offset:
             return False
         del document.updates[: through - base]
         document.snapshot, document.base = snapshot, through

@@ -126,14 +126,30 @@ class RedisDocumentStore:
             )
 
     async def compact(
-        self, document_id: str, snapshot: bytes, *, generation: int, base: int, through: int
+        self,
+        document_id: str,
+        snapshot: bytes,
+        *,
+        generation: int,
+        epoch: str,
+        base: int,
+        through: int,
     ) -> bool:
         head = await self.head(document_id)
         if head.generation != generation:
             raise StaleGeneration(generation=head.generation)
         await self.settle(document_id)
+        if (await self.head(document_id)).epoch != epoch:
+            return False
+        # What is settled keeps its numbers, whatever happens to Redis.
+        lasting = await self._lasting.head(document_id)
         done = await self._lasting.compact(
-            document_id, snapshot, generation=generation, base=base, through=through
+            document_id,
+            snapshot,
+            generation=generation,
+            epoch=lasting.epoch,
+            base=base,
+            through=through,
         )
         await self._agree(document_id)
         return done

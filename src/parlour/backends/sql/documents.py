@@ -61,11 +61,20 @@ class SqlDocumentStore:
         return await self._database.read(lambda c: _read(c, document_id, after, limit))
 
     async def compact(
-        self, document_id: str, snapshot: bytes, *, generation: int, base: int, through: int
+        self,
+        document_id: str,
+        snapshot: bytes,
+        *,
+        generation: int,
+        epoch: str,
+        base: int,
+        through: int,
     ) -> bool:
         packed = pack(snapshot)
         return await self._database.write(
-            lambda c: _compact(c, document_id, packed, len(snapshot), generation, base, through)
+            lambda c: _compact(
+                c, document_id, packed, len(snapshot), generation, epoch, base, through
+            )
         )
 
     async def renew(self, document_id: str, snapshot: bytes, *, generation: int) -> DocumentHead:
@@ -203,11 +212,12 @@ def _compact(
     packed: bytes,
     size: int,
     generation: int,
+    epoch: str,
     base: int,
     through: int,
 ) -> bool:
     row = _fenced(connection, document_id, generation)
-    if row.base != base or not base < through <= row.head:
+    if (row.epoch, row.base) != (epoch, base) or not base < through <= row.head:
         return False
     held = (document_updates.c.document_id == document_id) & (document_updates.c.offset <= through)
     sizes = connection.scalars(select(document_updates.c.data).where(held))

@@ -149,11 +149,11 @@ class DocumentStoreContract:
     ) -> None:
         name = new_document()
         await documents.create(name)
-        await documents.append(name, numbered(1, 2), generation=1)
+        head = await documents.append(name, numbered(1, 2), generation=1)
 
         for work in (
             documents.append(name, [b"x"], generation=2),
-            documents.compact(name, b"s", generation=0, base=0, through=2),
+            documents.compact(name, b"s", generation=0, epoch=head.epoch, base=0, through=2),
             documents.renew(name, b"s", generation=7),
         ):
             with pytest.raises(StaleGeneration) as refused:
@@ -185,20 +185,22 @@ class DocumentStoreContract:
     ) -> None:
         name = new_document()
         await documents.create(name)
-        await documents.append(name, numbered(1, 5), generation=1)
+        head = await documents.append(name, numbered(1, 5), generation=1)
 
-        done = await documents.compact(name, b"one to three", generation=1, base=0, through=3)
+        done = await documents.compact(
+            name, b"one to three", generation=1, epoch=head.epoch, base=0, through=3
+        )
 
-        head = await documents.head(name)
+        after = await documents.head(name)
         assert done
-        assert (head.base, head.offset) == (3, 5)
+        assert (after.base, after.offset) == (3, 5)
         assert await read_whole(documents, name) == (b"one to three", numbered(4, 5))
 
     async def test_offsets_go_on_after_compaction(self, documents: DocumentStore) -> None:
         name = new_document()
         await documents.create(name)
-        await documents.append(name, numbered(1, 5), generation=1)
-        await documents.compact(name, b"all", generation=1, base=0, through=5)
+        head = await documents.append(name, numbered(1, 5), generation=1)
+        await documents.compact(name, b"all", generation=1, epoch=head.epoch, base=0, through=5)
 
         head = await documents.append(name, numbered(6, 6), generation=1)
 
@@ -210,8 +212,8 @@ class DocumentStoreContract:
     ) -> None:
         name = new_document()
         await documents.create(name)
-        await documents.append(name, numbered(1, 5), generation=1)
-        await documents.compact(name, b"s", generation=1, base=0, through=4)
+        head = await documents.append(name, numbered(1, 5), generation=1)
+        await documents.compact(name, b"s", generation=1, epoch=head.epoch, base=0, through=4)
 
         behind = await documents.read(name, after=2)
         at_base = await documents.read(name, after=4)
@@ -224,11 +226,18 @@ class DocumentStoreContract:
     ) -> None:
         name = new_document()
         await documents.create(name)
-        await documents.append(name, numbered(1, 4), generation=1)
+        head = await documents.append(name, numbered(1, 4), generation=1)
 
         done = await asyncio.gather(
             *(
-                store.compact(name, b"through %d" % through, generation=1, base=0, through=through)
+                store.compact(
+                    name,
+                    b"through %d" % through,
+                    generation=1,
+                    epoch=head.epoch,
+                    base=0,
+                    through=through,
+                )
                 for store, through in ((documents, 2), (other, 3), (documents, 4))
             )
         )
@@ -241,9 +250,25 @@ class DocumentStoreContract:
     async def test_a_compaction_beyond_the_head_is_refused(self, documents: DocumentStore) -> None:
         name = new_document()
         await documents.create(name)
+        head = await documents.append(name, numbered(1, 2), generation=1)
+
+        done = await documents.compact(
+            name, b"s", generation=1, epoch=head.epoch, base=0, through=3
+        )
+
+        assert not done
+        assert await read_whole(documents, name) == (None, numbered(1, 2))
+
+    async def test_whoever_knows_another_life_of_the_store_compacts_nothing(
+        self, documents: DocumentStore
+    ) -> None:
+        name = new_document()
+        await documents.create(name)
         await documents.append(name, numbered(1, 2), generation=1)
 
-        done = await documents.compact(name, b"s", generation=1, base=0, through=3)
+        done = await documents.compact(
+            name, b"s", generation=1, epoch="of another life", base=0, through=2
+        )
 
         assert not done
         assert await read_whole(documents, name) == (None, numbered(1, 2))
@@ -252,9 +277,9 @@ class DocumentStoreContract:
         name = new_document()
         await documents.create(name)
         await documents.append(name, [b"12345", b"123"], generation=1)
-        before = await documents.head(name)
+        head = before = await documents.head(name)
 
-        await documents.compact(name, b"1234567", generation=1, base=0, through=1)
+        await documents.compact(name, b"1234567", generation=1, epoch=head.epoch, base=0, through=1)
 
         after = (await documents.read(name)).head
         assert (before.log_bytes, before.snapshot_bytes) == (8, 0)
