@@ -34,6 +34,10 @@ export type {
   MessagesPage,
   NewChannel,
 } from './channels-api.js';
+export { ChannelList, foldChannelRows } from './channel-list.js';
+export type { ChannelNews } from './channel-list.js';
+export { Chats, foldChats, mergeChats } from './chats.js';
+export type { ChatsView } from './chats.js';
 export { DurableCommands } from './command-store.js';
 export type { DurableCommandsOptions } from './command-store.js';
 export { Outbox } from './commands.js';
@@ -64,6 +68,11 @@ export type {
 } from './documents/notes-api.js';
 export { ParlourError } from './errors.js';
 export type { WireError } from './errors.js';
+export { List } from './lists.js';
+export type { Listed } from './lists.js';
+export { mergeModels, Models } from './models.js';
+export type { Model } from './models.js';
+export { Notes } from './notes.js';
 export { newId } from './ids.js';
 export { foldPresence, Presence, Typing } from './presence.js';
 export type { People, PresenceStatus, Present } from './presence.js';
@@ -86,6 +95,8 @@ export { Store } from './store.js';
 export type { Readable, Unsubscribe } from './store.js';
 export { Follower, readEvent, readTime } from './streams.js';
 export type { FollowHandlers } from './streams.js';
+export { createStores } from './stores.js';
+export type { Stores, StoresOptions } from './stores.js';
 export { Tabs } from './tabs.js';
 export type { TabsOptions } from './tabs.js';
 export {
@@ -98,3 +109,9 @@ export {
   threadToSnapshot,
 } from './thread.js';
 export type { FoldEvent, ThreadState } from './thread.js';
+export { foldSettings, UserSettings } from './user-settings.js';
+export type { Settings, SettingsState } from './user-settings.js';
+export { UserStream } from './user-stream.js';
+export type { UserStreamHandlers } from './user-stream.js';
+export { planReload, unregisterWorkers, Version } from './version.js';
+export type { Deployment, Plan, Reload, VersionOptions, VersionState } from './version.js';
