@@ -985,11 +985,18 @@ class DocumentStore(Protocol):
         ...
 
     async def compact(
-        self, document_id: str, snapshot: bytes, *, generation: int, epoch: str, base: int, through: int
+        self,
+        document_id: str,
+        snapshot: bytes,
+        *,
+        generation: int,
+        epoch: str,
+        base: int,
+        through: int,
     ) -> bool:
         """Put `snapshot` in the place of everything up to `through`, if the epoch and the base are still
-        these: of several at once one does it, and nobody whose offsets are of another life. False, and nothing changed, where somebody else did. The head
-        stays. The caller vouches that `snapshot` holds it all."""
+        these: of several at once one does it, and nobody whose offsets are of another life. False, and
+        nothing changed, otherwise. The head stays. The caller vouches that `snapshot` holds it all."""
         ...
 
     async def renew(self, document_id: str, snapshot: bytes, *, generation: int) -> DocumentHead:
@@ -1091,8 +1098,8 @@ class NoteStore(Protocol):
 
     async def save(self, note_id: str, content: NoteText, at: int) -> int | None:
         """Keep what the document says, unless something at or past this offset of the same epoch, or of a
-        later generation, is kept already. Gives back the new version, which rises only where the text changed; None
-        where nothing was written."""
+        later generation, is kept already. Gives back the new version, which rises only where the text
+        changed; None where nothing was written."""
         ...
 
     async def grants(self, note_id: str) -> Mapping[str, str]:
