@@ -89,6 +89,12 @@ class Talker:
                 await self.news.wait()
 
 
+async def converse(trio: Trio, node: str, over: asyncio.Event) -> None:
+    """Send one message after the other, each in a conversation of its own; all are answered."""
+    while not over.is_set():
+        await trio.order(node, "in_use")
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT_S):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
@@ -132,6 +138,8 @@ async def test_what_is_acknowledged_while_redis_moves_is_heard_once_by_everybody
                 following = await stack.enter_async_context(talker.client.follow(room))
                 listening.append(group.create_task(talker.listen(following)))
             talking = [group.create_task(talker.talk(channel, over)) for talker in talkers]
+            if trio.stores.keeps:
+                talking += [group.create_task(converse(trio, node, over)) for node in "abc"]
             await until(lambda: all(len(one.said) >= SAID_BEFORE for one in talkers))
 
             assert trio.stores.disturb is not None

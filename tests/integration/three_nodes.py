@@ -51,6 +51,9 @@ class Stores:
 
     environment: Environment
     disturb: Disturb | None = None
+    keeps: bool = True
+    """Whether `disturb` keeps everything; a replica that takes over may lack the last milliseconds of
+    what was only in Redis."""
     away: Callable[[], AbstractContextManager[None]] | None = None
     """Makes Redis silent for the length of a block."""
 
@@ -86,6 +89,7 @@ def on_sentinel() -> Iterator[Stores]:
         yield Stores(
             {"PARLOUR_REDIS_URL": "redis://parlour", "PARLOUR_REDIS_SENTINEL_HOSTS": hosts},
             fail_over,
+            keeps=False,
         )
 
 
