@@ -1,4 +1,4 @@
-import { type Message } from '@parlour/sdk';
+import { Store, type Message } from '@parlour/sdk';
 import { render, screen } from '@testing-library/svelte';
 import { describe, expect, test } from 'vitest';
 
@@ -17,7 +17,10 @@ function show(message: Partial<Message>): HTMLElement {
     offset: 1,
     ...message,
   } as Message;
-  const context = new Map<unknown, unknown>([[CONVERSATION, { act: () => Promise.resolve() }]]);
+  const conversation = new Store({ thread: { messages: new Map() } });
+  const context = new Map<unknown, unknown>([
+    [CONVERSATION, { conversation, editing: null, act: () => Promise.resolve() }],
+  ]);
   render(MessageItem, { props: { message: whole, last: true }, context });
   return screen.getByTestId('message');
 }

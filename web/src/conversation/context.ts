@@ -8,4 +8,10 @@ export interface ConversationContext {
   act(action: Action, messageId?: string): Promise<void>;
   /** False when the answer did not reach the server. */
   answer(askId: string, value: unknown): Promise<boolean>;
+  /** The message whose text is being changed. */
+  readonly editing: string | null;
+  edit(messageId: string | null): void;
+  /** False when the change did not reach the server. */
+  save(messageId: string, content: string): Promise<boolean>;
+  remove(messageId: string): Promise<void>;
 }
