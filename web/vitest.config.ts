@@ -8,7 +8,12 @@ export default defineConfig({
   plugins: [svelte(), svelteTesting()],
   resolve: {
     // The tests need no build of the client.
-    alias: { '@parlour/sdk': fileURLToPath(new URL('../sdk/src/index.ts', import.meta.url)) },
+    alias: {
+      '@parlour/sdk/documents': fileURLToPath(
+        new URL('../sdk/src/documents/index.ts', import.meta.url),
+      ),
+      '@parlour/sdk': fileURLToPath(new URL('../sdk/src/index.ts', import.meta.url)),
+    },
   },
   test: {
     name: 'web',

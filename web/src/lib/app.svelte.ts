@@ -3,6 +3,7 @@
 import {
   Api,
   connect,
+  DocumentCopies,
   DurableCommands,
   newId,
   ParlourError,
@@ -18,6 +19,7 @@ import {
 import { toast } from 'svelte-sonner';
 
 import { Channels } from '../channels/directory.svelte';
+import { Notes } from '../notes/directory.svelte';
 import { address, BASE, storageKey } from './base';
 import { environment } from './environment';
 import { t } from './i18n.svelte';
@@ -53,6 +55,7 @@ class App {
   leads = $state(true);
   threads = $state.raw<ThreadList | null>(null);
   channels = $state.raw<Channels | null>(null);
+  notes = $state.raw<Notes | null>(null);
   /** Why the person was signed out, for the sign-in page. */
   notice = $state<string | null>(null);
   /** Names of what the app needs from this person and does not have (`user_env`). */
@@ -62,6 +65,7 @@ class App {
   #environment: Record<string, string> = {};
   #renewal: ReturnType<typeof setTimeout> | undefined;
   #commands: DurableCommands | null = null;
+  #copies: DocumentCopies | null = null;
   #tabs: Tabs | null = null;
 
   get name(): string {
@@ -120,6 +124,7 @@ class App {
     if (this.user) environment.clear(this.user.id);
     // What was not sent is nobody's to find; where it cannot be removed, only the same person could.
     await this.#commands?.clear().catch(() => undefined);
+    await this.#copies?.clear().catch(() => undefined);
     this.notice = null;
     this.#returnTo = '/';
     this.#leave();
@@ -221,6 +226,7 @@ class App {
     if (this.#commands?.userId === userId) return;
     this.#give();
     this.#commands = new DurableCommands({ userId, place: BASE });
+    this.#copies = new DocumentCopies({ userId, place: BASE });
     const tabs = new Tabs({ name: `${BASE}:${userId}` });
     tabs.leads.subscribe((leads) => {
       this.leads = leads;
@@ -231,8 +237,9 @@ class App {
 
   #give(): void {
     void this.#commands?.close();
+    void this.#copies?.close();
     this.#tabs?.close();
-    this.#commands = this.#tabs = null;
+    this.#commands = this.#copies = this.#tabs = null;
   }
 
   #leave(): void {
@@ -269,6 +276,7 @@ class App {
     this.link = connection.state.get();
     const channels = new Channels(this.api, connection, this.user!.id);
     this.channels = channels;
+    this.notes = new Notes(this.api, connection, this.#copies!);
     this.threads = new ThreadList(this.api, connection, this.user!.id, (event) =>
       channels.apply(event),
     );
@@ -277,6 +285,8 @@ class App {
   #disconnect(): void {
     this.threads?.close();
     this.threads = null;
+    this.notes?.close();
+    this.notes = null;
     this.channels?.close();
     this.channels = null;
     const connection = this.connection;

@@ -5,6 +5,8 @@ export type Route =
   | { name: 'thread'; id: string }
   | { name: 'channels' }
   | { name: 'channel'; id: string }
+  | { name: 'notes' }
+  | { name: 'note'; id: string }
   | { name: 'admin' }
   | { name: 'settings' }
   | { name: 'sign-in' }
@@ -19,9 +21,13 @@ export function parseRoute(path: string): Route {
   if (parts.length === 1 && parts[0] === 'channels') return { name: 'channels' };
   if (parts.length === 1 && parts[0] === 'admin') return { name: 'admin' };
   if (parts.length === 1 && parts[0] === 'settings') return { name: 'settings' };
+  if (parts.length === 1 && parts[0] === 'notes') return { name: 'notes' };
   const id = parts[1];
   if (parts.length === 2 && parts[0] === 'channels' && id && /^[\w-]{1,200}$/.test(id)) {
     return { name: 'channel', id };
+  }
+  if (parts.length === 2 && parts[0] === 'notes' && id && /^[A-Za-z0-9][\w-]{7,63}$/.test(id)) {
+    return { name: 'note', id };
   }
   if (parts.length === 2 && parts[0] === 'c' && id && /^[A-Za-z0-9][\w-]{7,63}$/.test(id)) {
     return { name: 'thread', id };
@@ -36,6 +42,10 @@ export function threadPath(id: string): string {
 
 export function channelPath(id: string): string {
   return `/channels/${encodeURIComponent(id)}`;
+}
+
+export function notePath(id: string): string {
+  return `/notes/${encodeURIComponent(id)}`;
 }
 
 class Router {
