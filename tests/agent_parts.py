@@ -27,6 +27,7 @@ from parlour.core.agents import AgentState
 from parlour.core.streams import Event
 from parlour.core.users import User
 from parlour.errors import Conflict, NotFound
+from parlour.ports import UserRecord
 from parlour.server.node import Node, run_node
 
 PATIENCE_S = 60.0
@@ -76,16 +77,16 @@ class ToldModel:
         return reply
 
 
-class OneModel:
-    """A registry with one model."""
+class Models:
+    """A registry of models by name."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, default: Model) -> None:
+        self.models = {"default": default}
 
     def service(self, name: str) -> Model:
-        if name == "missing":
+        if name not in self.models:
             raise NotFound("There is no such model.")
-        return self.model
+        return self.models[name]
 
 
 class PlainMemory:
@@ -157,10 +158,26 @@ class Workspace:
 class Stage:
     """A node with agents, and what its sessions work with."""
 
-    def __init__(self, node: Node, model: ToldModel, workspaces: dict[str, Workspace]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        model: ToldModel,
+        workspaces: dict[str, Workspace],
+        models: Models,
+        model_name: str = "default",
+    ) -> None:
         self.node = node
         self.model = model
         self.workspaces = workspaces
+        self.models = models
+        self.model_name = model_name
+
+    @asynccontextmanager
+    async def scene(self, *replies: Reply) -> AsyncIterator[Stage]:
+        """The same node, with a model of its own."""
+        name, model = self.node.new_id(), ToldModel(*replies)
+        self.models.models[name] = model
+        yield Stage(self.node, model, self.workspaces, self.models, name)
 
     @property
     def agents(self) -> Agents:
@@ -169,7 +186,7 @@ class Stage:
     async def user(self, name: str = "ann") -> User:
         record = await self.node.users.user_by_login(name)
         if record is None:
-            return await self.node.accounts.add_user(name, "correct horse battery")
+            record = await self.node.users.add_user(UserRecord(self.node.new_id(), name))
         return User(record.id, record.name)
 
     async def begin(self, message: str = "", name: str = "ann", **settings: Any) -> Talk:
@@ -177,6 +194,7 @@ class Stage:
         session_id = settings.pop("session_id", None) or self.node.new_id()
         replay = settings.pop("replay_json", None)
         settings.setdefault("confirmation", "never")
+        settings.setdefault("model", self.model_name)
         web = WebSession(session_id, sio=self.agents, user_id=user.id)
         await web.initialize_agent(settings, message or None, replay)
         return Talk(self, session_id, user)
@@ -246,6 +264,7 @@ def _short(event: Event) -> str:
 async def stage(folder: Path, *replies: Reply, **overrides: Any) -> AsyncIterator[Stage]:
     """A node of its own. `overrides` are settings."""
     model = ToldModel(*replies)
+    models = Models(model)
     workspaces: dict[str, Workspace] = {}
 
     def workspace(session_id: str) -> Workspace:
@@ -254,7 +273,7 @@ async def stage(folder: Path, *replies: Reply, **overrides: Any) -> AsyncIterato
     def part(node: Node) -> Agents:
         agents = Agents(
             node,
-            llm_registry=OneModel(model),
+            llm_registry=models,
             runtimes=workspace,
             memory=PlainMemory(),
             tables=[routes],
@@ -264,4 +283,4 @@ async def stage(folder: Path, *replies: Reply, **overrides: Any) -> AsyncIterato
 
     settings = Settings(data_folder=folder, **overrides)
     async with run_node(settings, ChatApp(ChatRegistry()), parts=(part,)) as node:
-        yield Stage(node, model, workspaces)
+        yield Stage(node, model, workspaces, models)

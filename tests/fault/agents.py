@@ -40,7 +40,7 @@ from tests.serving import Client
 APP = Path(__file__).with_name("agent_app.py")
 
 LEASE_S = 2.0
-ROUND_LIMIT_S = 90.0
+ROUND_LIMIT_S = 60.0
 STEPS = 12
 LATEST_MOMENT = 40
 """Number of the last event at which something may happen; a run has about 45."""

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
+import pytest_asyncio
 
 from parlour.agents.errors import ContextTooLong, ModelLimited, ModelUnavailable
 from parlour.agents.ports import Json, ModelAnswer
 from parlour.core.agents import AgentState
 from parlour.errors import Conflict, Forbidden, IllegalTransition, InvalidPayload
-from tests.agent_parts import call, stage, words
+from tests.agent_parts import Stage, call, stage, words
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_an_agent_works_until_it_finishes(tmp_path: Path) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    async with stage(tmp_path_factory.mktemp("controller")) as here:
+        yield here
+
+
+async def test_an_agent_works_until_it_finishes(shared: Stage) -> None:
     replies = [call("run", "Look first.", command="echo hi"), call("finish", content="all done")]
-    async with stage(tmp_path, *replies) as here:
+    async with shared.scene(*replies) as here:
         talk = await here.begin("do it")
         state = await talk.until_state(AgentState.FINISHED)
 
@@ -37,8 +45,8 @@ async def test_an_agent_works_until_it_finishes(tmp_path: Path) -> None:
         assert (result.cause, result.data["content"]) == (str(run.offset), "hi")
 
 
-async def test_words_without_a_tool_wait_for_the_person(tmp_path: Path) -> None:
-    async with stage(tmp_path, words("Which colour?"), call("finish")) as here:
+async def test_words_without_a_tool_wait_for_the_person(shared: Stage) -> None:
+    async with shared.scene(words("Which colour?"), call("finish")) as here:
         talk = await here.begin("paint it")
         await talk.until_state(AgentState.AWAITING_USER_INPUT)
 
@@ -53,8 +61,8 @@ async def test_words_without_a_tool_wait_for_the_person(tmp_path: Path) -> None:
         ]
 
 
-async def test_a_message_typed_while_the_agent_starts_arrives(tmp_path: Path) -> None:
-    async with stage(tmp_path) as here:
+async def test_a_message_typed_while_the_agent_starts_arrives(shared: Stage) -> None:
+    async with shared.scene() as here:
         talk = await here.begin()
         await talk.say("hello")
         await talk.until_state(AgentState.FINISHED)
@@ -81,8 +89,8 @@ class Gate:
         return self._answer
 
 
-async def test_a_steering_message_is_taken_before_the_next_step(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", command="wait"), call("finish")) as here:
+async def test_a_steering_message_is_taken_before_the_next_step(shared: Stage) -> None:
+    async with shared.scene(call("run", command="wait"), call("finish")) as here:
         talk = await here.begin("go", input_policy="steer")
         await talk.workspace.waiting.wait()
         await talk.say("left, please")
@@ -101,14 +109,14 @@ async def test_a_steering_message_is_taken_before_the_next_step(tmp_path: Path) 
 
 
 async def test_a_queued_message_waits_for_the_end_of_the_run_and_is_not_stranded(
-    tmp_path: Path,
+    shared: Stage,
 ) -> None:
     replies = [
         call("run", command="wait"),
         call("finish", content="1"),
         call("finish", content="2"),
     ]
-    async with stage(tmp_path, *replies) as here:
+    async with shared.scene(*replies) as here:
         talk = await here.begin("go", input_policy="queue")
         await talk.workspace.waiting.wait()
         await talk.say("and then this")
@@ -127,8 +135,8 @@ async def test_a_queued_message_waits_for_the_end_of_the_run_and_is_not_stranded
         ]
 
 
-async def test_an_interrupting_message_ends_what_runs(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", command="wait"), call("finish")) as here:
+async def test_an_interrupting_message_ends_what_runs(shared: Stage) -> None:
+    async with shared.scene(call("run", command="wait"), call("finish")) as here:
         talk = await here.begin("go", input_policy="interrupt")
         await talk.workspace.waiting.wait()
         await talk.say("no, wait")
@@ -139,8 +147,8 @@ async def test_an_interrupting_message_ends_what_runs(tmp_path: Path) -> None:
         assert result.data["content"].startswith("begun")
 
 
-async def test_a_message_that_the_policy_rejects_is_refused_and_not_stored(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", command="wait"), call("finish")) as here:
+async def test_a_message_that_the_policy_rejects_is_refused_and_not_stored(shared: Stage) -> None:
+    async with shared.scene(call("run", command="wait"), call("finish")) as here:
         talk = await here.begin("go", input_policy="reject")
         await talk.workspace.waiting.wait()
         before = len(await talk.events())
@@ -153,9 +161,9 @@ async def test_a_message_that_the_policy_rejects_is_refused_and_not_stored(tmp_p
         await talk.until_state(AgentState.FINISHED)
 
 
-async def test_pause_ends_thinking_and_resume_goes_on(tmp_path: Path) -> None:
+async def test_pause_ends_thinking_and_resume_goes_on(shared: Stage) -> None:
     gate = Gate(call("finish"))
-    async with stage(tmp_path, gate, call("finish", content="after")) as here:
+    async with shared.scene(gate, call("finish", content="after")) as here:
         talk = await here.begin("go")
         await gate.begun.wait()
         await talk.ask_for("paused")
@@ -165,8 +173,8 @@ async def test_pause_ends_thinking_and_resume_goes_on(tmp_path: Path) -> None:
         await talk.until_state(AgentState.FINISHED)
 
 
-async def test_stop_ends_a_command_and_a_message_begins_anew(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", command="wait"), call("finish")) as here:
+async def test_stop_ends_a_command_and_a_message_begins_anew(shared: Stage) -> None:
+    async with shared.scene(call("run", command="wait"), call("finish")) as here:
         talk = await here.begin("go")
         await talk.workspace.waiting.wait()
         await talk.ask_for("stopped")
@@ -186,8 +194,8 @@ async def test_stop_ends_a_command_and_a_message_begins_anew(tmp_path: Path) -> 
         ]
 
 
-async def test_a_change_that_the_state_does_not_allow_is_refused(tmp_path: Path) -> None:
-    async with stage(tmp_path) as here:
+async def test_a_change_that_the_state_does_not_allow_is_refused(shared: Stage) -> None:
+    async with shared.scene() as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.FINISHED)
         before = len(await talk.events())
@@ -204,8 +212,8 @@ async def test_a_change_that_the_state_does_not_allow_is_refused(tmp_path: Path)
         assert len(await talk.events()) == before
 
 
-async def test_a_risky_action_waits_for_a_word(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", command="echo risky"), call("finish")) as here:
+async def test_a_risky_action_waits_for_a_word(shared: Stage) -> None:
+    async with shared.scene(call("run", command="echo risky"), call("finish")) as here:
         talk = await here.begin("go", confirmation="commands")
         state = await talk.until_state(AgentState.AWAITING_USER_CONFIRMATION)
         assert not talk.workspace.commands
@@ -226,8 +234,8 @@ async def test_a_risky_action_waits_for_a_word(tmp_path: Path) -> None:
         ]
 
 
-async def test_a_refused_action_is_not_carried_out(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", command="echo risky"), call("finish")) as here:
+async def test_a_refused_action_is_not_carried_out(shared: Stage) -> None:
+    async with shared.scene(call("run", command="echo risky"), call("finish")) as here:
         talk = await here.begin("go", confirmation="commands")
         await talk.until_state(AgentState.AWAITING_USER_CONFIRMATION)
         await talk.ask_for("user_rejected")
@@ -239,8 +247,8 @@ async def test_a_refused_action_is_not_carried_out(tmp_path: Path) -> None:
         await talk.until_state(AgentState.FINISHED)
 
 
-async def test_of_two_words_about_one_action_the_first_counts(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", command="echo risky"), call("finish")) as here:
+async def test_of_two_words_about_one_action_the_first_counts(shared: Stage) -> None:
+    async with shared.scene(call("run", command="echo risky"), call("finish")) as here:
         talk = await here.begin("go", confirmation="commands")
         state = await talk.until_state(AgentState.AWAITING_USER_CONFIRMATION)
         about = state.pending["id"]
@@ -255,9 +263,9 @@ async def test_of_two_words_about_one_action_the_first_counts(tmp_path: Path) ->
         assert (await talk.types()).count("!change_agent_state") == 1
 
 
-async def test_limits_pause_the_run_and_resuming_allows_as_much_again(tmp_path: Path) -> None:
+async def test_limits_pause_the_run_and_resuming_allows_as_much_again(shared: Stage) -> None:
     replies = [call("think", thought=f"thought {n}") for n in range(5)]
-    async with stage(tmp_path, *replies) as here:
+    async with shared.scene(*replies) as here:
         talk = await here.begin("go", max_iterations=3)
         state = await talk.until_state(AgentState.PAUSED)
         assert (state.reason, state.iterations) == ("iteration_limit", 3)
@@ -268,17 +276,17 @@ async def test_limits_pause_the_run_and_resuming_allows_as_much_again(tmp_path: 
         assert state.total_iterations == 6
 
 
-async def test_a_budget_pauses_the_run(tmp_path: Path) -> None:
+async def test_a_budget_pauses_the_run(shared: Stage) -> None:
     replies = [call("think", cost=0.4, thought=f"thought {n}") for n in range(5)]
-    async with stage(tmp_path, *replies) as here:
+    async with shared.scene(*replies) as here:
         talk = await here.begin("go", max_cost=1.0)
         state = await talk.until_state(AgentState.PAUSED)
 
         assert (state.reason, round(state.cost, 2)) == ("budget_limit", 1.2)
 
 
-async def test_an_agent_in_a_circle_is_stopped(tmp_path: Path) -> None:
-    async with stage(tmp_path, *[call("run", command="echo again")] * 9) as here:
+async def test_an_agent_in_a_circle_is_stopped(shared: Stage) -> None:
+    async with shared.scene(*[call("run", command="echo again")] * 9) as here:
         talk = await here.begin("go")
         state = await talk.until_state(AgentState.ERROR)
 
@@ -286,16 +294,16 @@ async def test_an_agent_in_a_circle_is_stopped(tmp_path: Path) -> None:
         assert len(talk.workspace.commands) == 4
 
 
-async def test_a_rate_limit_waits_and_goes_on_by_itself(tmp_path: Path) -> None:
-    async with stage(tmp_path, ModelLimited(retry_after=0.05), call("finish")) as here:
+async def test_a_rate_limit_waits_and_goes_on_by_itself(shared: Stage) -> None:
+    async with shared.scene(ModelLimited(retry_after=0.05), call("finish")) as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.FINISHED)
 
         assert (await talk.types())[3:] == ["=rate_limited", "=running", "!finish", "=finished"]
 
 
-async def test_a_rate_limited_agent_can_be_stopped(tmp_path: Path) -> None:
-    async with stage(tmp_path, ModelLimited(retry_after=3600)) as here:
+async def test_a_rate_limited_agent_can_be_stopped(shared: Stage) -> None:
+    async with shared.scene(ModelLimited(retry_after=3600)) as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.RATE_LIMITED)
         await talk.ask_for("stopped")
@@ -303,8 +311,8 @@ async def test_a_rate_limited_agent_can_be_stopped(tmp_path: Path) -> None:
         await talk.until_state(AgentState.STOPPED)
 
 
-async def test_a_model_that_is_away_is_asked_again(tmp_path: Path) -> None:
-    async with stage(tmp_path, ModelUnavailable("away"), call("finish")) as here:
+async def test_a_model_that_is_away_is_asked_again(shared: Stage) -> None:
+    async with shared.scene(ModelUnavailable("away"), call("finish")) as here:
         talk = await here.begin("go")
         state = await talk.until_state(AgentState.FINISHED)
 
@@ -312,8 +320,8 @@ async def test_a_model_that_is_away_is_asked_again(tmp_path: Path) -> None:
         assert "=rate_limited" in await talk.types()
 
 
-async def test_a_conversation_that_is_too_long_ends_the_run_with_a_reason(tmp_path: Path) -> None:
-    async with stage(tmp_path, *[ContextTooLong("too long")] * 5) as here:
+async def test_a_conversation_that_is_too_long_ends_the_run_with_a_reason(shared: Stage) -> None:
+    async with shared.scene(*[ContextTooLong("too long")] * 5) as here:
         talk = await here.begin("go")
         state = await talk.until_state(AgentState.ERROR)
 
@@ -321,8 +329,8 @@ async def test_a_conversation_that_is_too_long_ends_the_run_with_a_reason(tmp_pa
         assert len(here.model.shown) == 3
 
 
-async def test_a_defect_ends_the_run_and_is_told_with_a_reference(tmp_path: Path) -> None:
-    async with stage(tmp_path, RuntimeError("password of the database")) as here:
+async def test_a_defect_ends_the_run_and_is_told_with_a_reference(shared: Stage) -> None:
+    async with shared.scene(RuntimeError("password of the database")) as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.ERROR)
 
@@ -331,8 +339,8 @@ async def test_a_defect_ends_the_run_and_is_told_with_a_reference(tmp_path: Path
         assert told.data["extras"]["reference"] in told.data["content"]
 
 
-async def test_a_workspace_that_fails_is_an_answer_to_the_agent(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", command="fail"), call("read", path="nowhere")) as here:
+async def test_a_workspace_that_fails_is_an_answer_to_the_agent(shared: Stage) -> None:
+    async with shared.scene(call("run", command="fail"), call("read", path="nowhere")) as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.FINISHED)
 
@@ -342,8 +350,8 @@ async def test_a_workspace_that_fails_is_an_answer_to_the_agent(tmp_path: Path) 
         assert missing.data["extras"]["code"] == "not_found"
 
 
-async def test_a_call_that_does_not_fit_is_told_to_the_model(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("run", wrong="x"), call("fly"), call("finish")) as here:
+async def test_a_call_that_does_not_fit_is_told_to_the_model(shared: Stage) -> None:
+    async with shared.scene(call("run", wrong="x"), call("fly"), call("finish")) as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.FINISHED)
 
@@ -353,14 +361,14 @@ async def test_a_call_that_does_not_fit_is_told_to_the_model(tmp_path: Path) -> 
         assert codes == ["invalid_call", "invalid_call"]
 
 
-async def test_a_sub_agent_works_in_the_same_stream(tmp_path: Path) -> None:
+async def test_a_sub_agent_works_in_the_same_stream(shared: Stage) -> None:
     replies = [
         call("delegate", agent="helper", task="count the words"),
         call("run", command="echo 42"),
         call("finish", content="there are 42"),
         call("finish", content="thanks"),
     ]
-    async with stage(tmp_path, *replies) as here:
+    async with shared.scene(*replies) as here:
         here.agents.agents["helper"] = here.agents.agents["coder"]
         talk = await here.begin("how many words?")
         state = await talk.until_state(AgentState.FINISHED)
@@ -385,16 +393,16 @@ async def test_a_sub_agent_works_in_the_same_stream(tmp_path: Path) -> None:
         ]
 
 
-async def test_an_unknown_sub_agent_is_told(tmp_path: Path) -> None:
-    async with stage(tmp_path, call("delegate", agent="nobody", task="x"), call("finish")) as here:
+async def test_an_unknown_sub_agent_is_told(shared: Stage) -> None:
+    async with shared.scene(call("delegate", agent="nobody", task="x"), call("finish")) as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.FINISHED)
 
         assert "!delegate" not in await talk.types()
 
 
-async def test_a_command_is_carried_out_once_however_often_it_is_sent(tmp_path: Path) -> None:
-    async with stage(tmp_path, words("?"), call("finish")) as here:
+async def test_a_command_is_carried_out_once_however_often_it_is_sent(shared: Stage) -> None:
+    async with shared.scene(words("?"), call("finish")) as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.AWAITING_USER_INPUT)
 
@@ -406,9 +414,9 @@ async def test_a_command_is_carried_out_once_however_often_it_is_sent(tmp_path: 
 
 
 async def test_who_watches_cannot_steer_and_who_comments_is_not_read_by_the_agent(
-    tmp_path: Path,
+    shared: Stage,
 ) -> None:
-    async with stage(tmp_path, words("?"), call("finish")) as here:
+    async with shared.scene(words("?"), call("finish")) as here:
         talk = await here.begin("go")
         await talk.until_state(AgentState.AWAITING_USER_INPUT)
         bob = await here.user("bob")
