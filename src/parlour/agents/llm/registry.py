@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from parlour.agents.llm.endpoint import EndpointModel
 from parlour.agents.llm.retries import Retries
 from parlour.agents.llm.scripted import ScriptedModel, load_script
 from parlour.agents.llm.usage import MeteredModel, Prices, UsageCounter
@@ -15,6 +15,7 @@ from parlour.errors import NotFound
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from parlour.agents.llm.endpoint import EndpointModel
     from parlour.config import Settings
     from parlour.config.services import ModelService
 
@@ -34,7 +35,7 @@ class LLMRegistry:
         `openai_base_url`, unless a service has that name. Scripts are read at once: raises `SettingsError`."""
         registry = cls()
         if settings.openai_api_key is not None or settings.openai_base_url:
-            registry.add(DEFAULT, lambda: _endpoint_of(settings))
+            registry.add(DEFAULT, _default_maker(settings))
         for service in settings.model_services:
             registry.add(service.name, maker_of(service, settings.openai_api_key))
         return registry
@@ -65,8 +66,9 @@ class LLMRegistry:
     async def close(self) -> None:
         """End the connections. Idempotent; a service that is asked again opens new ones."""
         for model in self._models.values():
-            if isinstance(model, EndpointModel):
-                await model.close()
+            close = getattr(model, "close", None)
+            if close is not None:
+                await close()
 
 
 def maker_of(service: ModelService, key: SecretStr | None = None) -> Callable[[], Model]:
@@ -79,14 +81,11 @@ def maker_of(service: ModelService, key: SecretStr | None = None) -> Callable[[]
             steps, prices, service.tokens_per_second, service.context_tokens
         )
     own = service.api_key or (None if service.base_url else key)
-    return lambda: _endpoint(service, prices, own)
-
-
-def _endpoint(service: ModelService, prices: Prices, key: SecretStr | None) -> EndpointModel:
     given = {"temperature": service.temperature, "max_tokens": service.max_tokens}
-    return EndpointModel(
+    return partial(
+        _endpoint_model(),
         service.model,
-        api_key=key.get_secret_value() if key else "",
+        api_key=own.get_secret_value() if own else "",
         base_url=service.base_url,
         timeout_s=service.timeout_seconds,
         prices=prices,
@@ -95,10 +94,18 @@ def _endpoint(service: ModelService, prices: Prices, key: SecretStr | None) -> E
     )
 
 
-def _endpoint_of(settings: Settings) -> EndpointModel:
+def _default_maker(settings: Settings) -> Callable[[], Model]:
     key = settings.openai_api_key
-    return EndpointModel(
+    return partial(
+        _endpoint_model(),
         settings.openai_model,
         api_key=key.get_secret_value() if key else "",
         base_url=settings.openai_base_url or None,
     )
+
+
+def _endpoint_model() -> type[EndpointModel]:
+    """Imported by whoever configures an endpoint, and while the node starts: the SDK takes a second."""
+    from parlour.agents.llm.endpoint import EndpointModel
+
+    return EndpointModel
