@@ -35,6 +35,7 @@ from parlour.agents.events import (
 from parlour.agents.hands import Hands, Heard
 from parlour.agents.kinds import Agent, Planned, Situation
 from parlour.agents.ledger import Ledger, of_delegate
+from parlour.agents.memory import Knowledge, condense, load_knowledge, words_of_people
 from parlour.agents.ports import Memory, Model
 from parlour.agents.secrets import MaskedText
 from parlour.agents.session_settings import InForce
@@ -123,6 +124,7 @@ class Controller:
         self._news = asyncio.Event()
         self._failures = 0
         self._share = 1.0
+        self._knowledge: Knowledge | None = None
 
     @property
     def agent_id(self) -> str:
@@ -232,6 +234,7 @@ class Controller:
         )
         if step.began:
             self._plan.clear()
+            self._knowledge = None
             self._failures, self._share = 0, 1.0
         if step.confirmed and pending is not None:
             # This owner told that it was confirmed: nobody else begins it.
@@ -319,19 +322,63 @@ class Controller:
 
     async def _step(self) -> Sequence[Planned]:
         parts, state = self.parts, self.parts.ledger.state
-        history = of_delegate(await parts.ledger.history(parts.stream), state)
         budget = int(parts.settings.context_tokens * self._share)
+        history = await self._remembered(budget)
         name = state.delegates[-1]["agent"] if state.delegates else parts.settings.agent
         text = MaskedText(parts.stream.secrets)
         situation = Situation(
             messages=parts.memory.view(history, budget),
             model=parts.model,
             depth=len(state.delegates),
-            instructions=parts.settings.instructions,
+            instructions=await self._instructions(history),
             agents=self._others(state.delegates),
             on_delta=lambda piece: self._say("delta", text.feed(piece)),
         )
         return await self._agent(name).step(situation)
+
+    async def _remembered(self, budget: int) -> Sequence[Event]:
+        """What the agent at work lived through; where it has outgrown the budget, its beginning is summed up."""
+        parts = self.parts
+        history = of_delegate(await parts.ledger.history(parts.stream), parts.ledger.state)
+        condensed = await condense(parts.model, history, budget)
+        if condensed is None:
+            return history
+        parts.spent(condensed.usage)
+        await parts.stream.add_event(condensed.event, "system", usage=condensed.usage)
+        return of_delegate(await parts.ledger.history(parts.stream), parts.ledger.state)
+
+    async def _instructions(self, history: Sequence[Event]) -> str:
+        """The session's own, and what the workspace says about what people speak of; read once in a run."""
+        if self._knowledge is None:
+            self._knowledge = await self.parts.hands.knowledge()
+        recalled = self._knowledge.recall(words_of_people(history))
+        return "\n\n".join(part for part in (self.parts.settings.instructions, recalled) if part)
+
+    async def _remember(self, budget: int) -> Sequence[Event]:
+        """What the agent at work has lived through; where that outgrew the budget its beginning is summed up first."""
+        parts = self.parts
+        history = of_delegate(await parts.ledger.history(parts.stream), parts.ledger.state)
+        try:
+            condensed = await condense(parts.model, history, budget)
+        except CommandError as error:
+            # Nothing is forgotten then; the memory's window still holds.
+            log.warning("a history could not be summed up", error=error.message)
+            return history
+        if condensed is None:
+            return history
+        parts.spent(condensed.usage)
+        await parts.stream.add_event(condensed.event, "system", usage=dict(condensed.usage))
+        return of_delegate(await parts.ledger.history(parts.stream), parts.ledger.state)
+
+    async def _instructions(self, history: Sequence[Event]) -> str:
+        """The session's own, and what the workspace's files say to what people wrote; read once in each run."""
+        parts = self.parts
+        run = parts.ledger.state.runs
+        if self._knowledge is None or self._knowledge[0] != run:
+            await parts.hands.open()
+            self._knowledge = (run, await load_knowledge(parts.hands.runtime))
+        recalled = self._knowledge[1].recall(words_of_people(history))
+        return "\n\n".join(part for part in (parts.settings.instructions, recalled) if part)
 
     def _agent(self, name: str) -> Agent:
         agent = self.parts.agents.get(name)

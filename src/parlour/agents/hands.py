@@ -21,6 +21,7 @@ from parlour.agents.events import (
     WriteAction,
     WriteObservation,
 )
+from parlour.agents.memory import Knowledge, load_knowledge
 from parlour.agents.ports import CommandResult, Runtime
 from parlour.errors import CommandError, NotFound
 
@@ -67,6 +68,14 @@ class Hands:
         if self._open:
             self._open = False
             await self.runtime.close()
+
+    async def knowledge(self) -> Knowledge:
+        """What the workspace tells its agent. A workspace that cannot be had says so when it is used."""
+        try:
+            await self.open()
+            return await load_knowledge(self.runtime)
+        except CommandError:
+            return Knowledge()
 
     async def do(self, action: Action, heard: Heard) -> Observation:
         """Raises what the runtime raises; being cancelled ends what was begun."""

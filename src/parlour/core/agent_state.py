@@ -200,11 +200,21 @@ def _acted(state: SessionState, event: Event) -> SessionState:
 def _charged(state: SessionState, usage: Mapping[str, Any]) -> SessionState:
     if not usage:
         return state
+    state = replace(
+        state, iterations=state.iterations + 1, total_iterations=state.total_iterations + 1
+    )
+    return _paid(state, usage)
+
+
+def _summed_up(state: SessionState, event: Event) -> SessionState:
+    """A summary costs, and is no step."""
+    return _paid(state, event.data.get("usage") or {})
+
+
+def _paid(state: SessionState, usage: Mapping[str, Any]) -> SessionState:
     cost = float(usage.get("cost", 0.0))
     return replace(
         state,
-        iterations=state.iterations + 1,
-        total_iterations=state.total_iterations + 1,
         cost=state.cost + cost,
         total_cost=state.total_cost + cost,
         prompt_tokens=state.prompt_tokens + int(usage.get("prompt", 0)),
@@ -246,8 +256,10 @@ def _longer(trail: tuple[str, ...], step: str) -> tuple[str, ...]:
 _RULES: Final[Mapping[str, Callable[[SessionState, Event], SessionState]]] = {
     "action:message": _said,
     "action:change_agent_state": _asked,
+    "observation:condensation": _summed_up,
     "observation:input_taken": _taken,
     "observation:agent_state_changed": _changed,
+    "observation:condensation": _summed_up,
 }
 
 

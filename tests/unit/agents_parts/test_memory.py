@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parlour.agents.errors import ModelUnavailable
-from parlour.agents.events import CondensationObservation
 from parlour.agents.llm import ScriptedModel, Step
 from parlour.agents.llm.tokens import count_message, count_tokens
 from parlour.agents.memory import ConversationMemory, condense, to_forget
@@ -315,11 +314,12 @@ def test_what_is_forgotten_is_whole_and_never_the_task(
 async def test_a_model_writes_the_summary() -> None:
     history = long_history()
 
-    event = await condense(ScriptedModel([Step("  Half is built. ")]), history.events, 3_000)
+    made = await condense(ScriptedModel([Step("  Half is built. ")]), history.events, 3_000)
 
-    assert isinstance(event, CondensationObservation)
-    assert event.content == "Half is built."
-    assert 1 < event.through < len(history.events)
+    assert made is not None
+    assert made.event.content == "Half is built."
+    assert 1 < made.event.through < len(history.events)
+    assert made.usage["prompt"] > 0
 
 
 async def test_without_a_summary_nothing_is_forgotten() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,11 +48,17 @@ def to_forget(events: Sequence[Event], budget: int) -> Forgetting | None:
     return Forgetting(through, messages)
 
 
-async def condense(
-    model: Model, events: Sequence[Event], budget: int
-) -> CondensationObservation | None:
-    """The event that takes the place of what is forgotten; None where nothing is. Raises what the model
-    raises; then nothing is forgotten, and the window of the memory still holds."""
+@dataclass(frozen=True, slots=True)
+class Condensed:
+    """The event that takes the place of what is forgotten, and what its summary cost (as `usage` of an event)."""
+
+    event: CondensationObservation
+    usage: Mapping[str, float]
+
+
+async def condense(model: Model, events: Sequence[Event], budget: int) -> Condensed | None:
+    """None where nothing has to be forgotten. Raises what the model raises; then nothing is forgotten, and the
+    window of the memory still holds."""
     forgetting = to_forget(events, budget)
     if forgetting is None:
         return None
@@ -64,7 +70,10 @@ async def condense(
     summary = answer.text.strip()[:SUMMARY_LIMIT]
     if not summary:
         return None
-    return CondensationObservation(content=summary, through=forgetting.through)
+    used = answer.usage
+    usage = {"prompt": used.prompt, "completion": used.completion, "cost": answer.cost}
+    event = CondensationObservation(content=summary, through=forgetting.through)
+    return Condensed(event, usage)
 
 
 def _told(message: Json) -> str:

@@ -20,6 +20,7 @@ from typing import Final
 
 from parlour.agents.errors import WorkspaceEscape
 from parlour.agents.ports import Runtime
+from parlour.core.streams import Event
 from parlour.errors import Conflict, NotFound, TooLarge
 
 INSTRUCTION_FILES: Final = ("AGENTS.md", ".agents/AGENTS.md", ".parlour/instructions.md")
@@ -75,6 +76,15 @@ class Knowledge:
                 left -= len(text)
                 parts.append(f"From the workspace's file {file.path}:\n{text}")
         return "\n\n".join(parts)
+
+
+def words_of_people(history: Sequence[Event]) -> list[str]:
+    """What people wrote to the agent."""
+    return [
+        str((event.data.get("args") or {}).get("content", ""))
+        for event in history
+        if event.type == "action:message" and event.source.startswith("user:")
+    ]
 
 
 async def load_knowledge(runtime: Runtime) -> Knowledge:
