@@ -23,6 +23,9 @@ from parlour.server.node import Node
 from parlour.transports.asgi import serving
 from parlour.transports.listening import http_protocol, websocket_protocol
 
+LIMIT_S = 30
+"""How long anything may take on a busy machine."""
+
 
 @dataclass
 class Served:
@@ -125,13 +128,13 @@ class Client:
 
     async def connect(self, url: str, path: str = "/ws/socket.io", **auth: Any) -> None:
         await self.socket.connect(
-            url, auth=auth, socketio_path=path, transports=["websocket"], wait_timeout=10
+            url, auth=auth, socketio_path=path, transports=["websocket"], wait_timeout=LIMIT_S
         )
 
     async def call(self, event: str, **payload: Any) -> Any:
-        return await self.socket.call(event, payload, timeout=10)
+        return await self.socket.call(event, payload, timeout=LIMIT_S)
 
-    async def until(self, wanted: Any, seconds: float = 10) -> Any:
+    async def until(self, wanted: Any, seconds: float = LIMIT_S) -> Any:
         """The first heard `(event, payload)` for which `wanted` is true, past or to come."""
         async with asyncio.timeout(seconds):
             while True:

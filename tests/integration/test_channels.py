@@ -19,7 +19,7 @@ from parlour.ports import Lost
 from parlour.testing.servers import PostgresServer, RedisServer
 from tests.apps import ScriptedApp
 from tests.rest import code_of, rest, sent_events
-from tests.serving import Client, Served, serve
+from tests.serving import LIMIT_S, Client, Served, serve
 
 Wanted = Callable[[str, Any], bool]
 
@@ -103,7 +103,7 @@ def heard(client: Client, kind: str) -> list[Any]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that the server does by itself."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
@@ -225,9 +225,7 @@ async def test_a_removed_member_hears_nothing_more_and_may_nothing_more(team: Te
         user_id=team.ids["bob"],
         command_id="remove",
     )
-    left = await team.bob.until(
-        lambda e, p: e == "access:updated" and p["room"] == team.room, seconds=1.0
-    )
+    left = await team.bob.until(lambda e, p: e == "access:updated" and p["room"] == team.room)
 
     await say(team.ann, team.channel, "secret")
     refused = [
@@ -289,7 +287,7 @@ async def test_taking_a_grant_back_ends_live_reading(team: Team) -> None:
     await team.carl.until(happened("message", news))
 
     await team.ann.call("channel:update", channel_id=news, grants={}, command_id="close")
-    await team.carl.until(lambda e, p: e == "access:updated" and p["room"].endswith(news), 1.0)
+    await team.carl.until(lambda e, p: e == "access:updated" and p["room"].endswith(news))
     await say(team.ann, news, "private")
     refused = await team.carl.call("subscribe", stream=f"channel:{news}")
 
@@ -529,7 +527,7 @@ async def test_a_removed_member_s_event_stream_ends(team: Team, bob: httpx.Async
             command_id="remove",
         )
         await say(team.ann, team.channel, "secret")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT_S):
             told = [event.data async for event in events]
 
     kinds = [one["data"]["type"] for one in told if "data" in one]

@@ -13,12 +13,13 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from parlour.core.usage import ENTRY_MS
 from parlour.errors import CallGone, CallRefused, CallTimeout
 from parlour.server.conversation_events import get_event_call, get_event_emitter
 from parlour.testing.servers import PostgresServer, RedisServer
 from tests.apps import ScriptedApp
 from tests.rest import code_of, rest
-from tests.serving import Client, Served, serve
+from tests.serving import LIMIT_S, Client, Served, serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -87,7 +88,7 @@ async def join(
     return client
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = LIMIT_S) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(seconds):
         while True:
@@ -405,7 +406,7 @@ async def test_a_client_that_comes_back_elsewhere_gets_the_call_once_more(
         await first.socket.shutdown()
 
     asked = asyncio.create_task(cluster.a.node.routing.call(session, "double", {}, 20))
-    await asyncio.wait_for(called.wait(), 10)
+    await asyncio.wait_for(called.wait(), LIMIT_S)
     back = Client()
 
     @back.socket.on("call")
@@ -547,16 +548,20 @@ async def test_models_in_use_are_counted_over_nodes_and_run_out(
     model, clock = f"model-{uuid.uuid4().hex}", cluster.a.node.clock
     _, clients = await user_on(cluster, stack, cluster.a, cluster.b)
 
-    async def users(count: int) -> bool:
-        return (await cluster.c.node.usage.in_use()).get(model, 0) == count
+    async def all_of_them() -> bool:
+        for client in clients:
+            await client.call("usage", model=model)
+        return (await cluster.c.node.usage.in_use()).get(model) == 2
 
-    for client in clients:
-        await client.call("usage", model=model)
+    async def nobody() -> bool:
+        return model not in await cluster.c.node.usage.in_use()
+
+    await eventually(all_of_them)
     renewed = clock.monotonic()
-    await eventually(lambda: users(2), 2)
-    await eventually(lambda: users(0))
+    await eventually(nobody)
 
-    assert 2.5 < clock.monotonic() - renewed < 4.0
+    # Renewals that follow each other closely are one.
+    assert clock.monotonic() - renewed > ENTRY_MS / 1000 - 0.6
 
 
 async def test_models_in_use_are_served_over_rest(cluster: Cluster, stack: AsyncExitStack) -> None:
