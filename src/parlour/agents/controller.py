@@ -35,7 +35,7 @@ from parlour.agents.events import (
 from parlour.agents.hands import Hands, Heard
 from parlour.agents.kinds import Agent, Planned, Situation
 from parlour.agents.ledger import Ledger, of_delegate
-from parlour.agents.memory import Knowledge, condense, load_knowledge, words_of_people
+from parlour.agents.memory import Knowledge, condense, words_of_people
 from parlour.agents.ports import Memory, Model
 from parlour.agents.secrets import MaskedText
 from parlour.agents.session_settings import InForce
@@ -340,7 +340,12 @@ class Controller:
         """What the agent at work lived through; where it has outgrown the budget, its beginning is summed up."""
         parts = self.parts
         history = of_delegate(await parts.ledger.history(parts.stream), parts.ledger.state)
-        condensed = await condense(parts.model, history, budget)
+        try:
+            condensed = await condense(parts.model, history, budget)
+        except CommandError as error:
+            # Nothing is forgotten then; the memory's window still holds.
+            log.warning("a history could not be summed up", error=error.message)
+            return history
         if condensed is None:
             return history
         parts.spent(condensed.usage)
@@ -353,32 +358,6 @@ class Controller:
             self._knowledge = await self.parts.hands.knowledge()
         recalled = self._knowledge.recall(words_of_people(history))
         return "\n\n".join(part for part in (self.parts.settings.instructions, recalled) if part)
-
-    async def _remember(self, budget: int) -> Sequence[Event]:
-        """What the agent at work has lived through; where that outgrew the budget its beginning is summed up first."""
-        parts = self.parts
-        history = of_delegate(await parts.ledger.history(parts.stream), parts.ledger.state)
-        try:
-            condensed = await condense(parts.model, history, budget)
-        except CommandError as error:
-            # Nothing is forgotten then; the memory's window still holds.
-            log.warning("a history could not be summed up", error=error.message)
-            return history
-        if condensed is None:
-            return history
-        parts.spent(condensed.usage)
-        await parts.stream.add_event(condensed.event, "system", usage=dict(condensed.usage))
-        return of_delegate(await parts.ledger.history(parts.stream), parts.ledger.state)
-
-    async def _instructions(self, history: Sequence[Event]) -> str:
-        """The session's own, and what the workspace's files say to what people wrote; read once in each run."""
-        parts = self.parts
-        run = parts.ledger.state.runs
-        if self._knowledge is None or self._knowledge[0] != run:
-            await parts.hands.open()
-            self._knowledge = (run, await load_knowledge(parts.hands.runtime))
-        recalled = self._knowledge[1].recall(words_of_people(history))
-        return "\n\n".join(part for part in (parts.settings.instructions, recalled) if part)
 
     def _agent(self, name: str) -> Agent:
         agent = self.parts.agents.get(name)
