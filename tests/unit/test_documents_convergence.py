@@ -80,12 +80,14 @@ class World:
             await self.nodes[number].open()
 
     def replica(self, number: int) -> Replica:
-        def tell(told: Told) -> None:
+        def tell(changes: Sequence[Told]) -> None:
             for person in self.people:
-                if person.node == number and (
-                    told.author is None or told.author.sid != person.name
-                ):
-                    person.inbox.append(told.update)
+                if person.node == number:
+                    person.inbox += [
+                        told.update
+                        for told in changes
+                        if told.author is None or told.author.sid != person.name
+                    ]
 
         def publish(stored: Stored) -> None:
             self.mail += [(other, stored) for other in range(NODES) if other != number]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -136,8 +136,8 @@ class OpenDocument:
 
     # -- changes ---------------------------------------------------------------------------------
 
-    def _tell(self, told: Told) -> None:
-        self.room.tell(told, self.replica.generation)
+    def _tell(self, changes: Sequence[Told]) -> None:
+        self.room.tell(changes, self.replica.generation)
 
     def _publish_stored(self, stored: Stored) -> None:
         self.saver.touch()

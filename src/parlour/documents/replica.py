@@ -86,7 +86,7 @@ class Stored:
 
 
 class Replica:
-    """`tell` hears every change once it is in the log, `publish` those that this node stored, `ended`
+    """`tell` hears changes once they are in the log, `publish` those that this node stored, `ended`
     that the document is gone or has begun a new history. None of them may wait or raise."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Replica:
         tasks: Tasks,
         *,
         limit: int,
-        tell: Callable[[Told], None],
+        tell: Callable[[Sequence[Told]], None],
         publish: Callable[[Stored], None],
         ended: Callable[[ParlourError], None],
     ) -> None:
@@ -147,7 +147,7 @@ class Replica:
                 )
                 self.head = log_part.head
                 self._take(log_part.snapshot, log_part.updates, log_part.through)
-        self._measure()
+        self._size, self._grown = self.head.snapshot_bytes, self.head.log_bytes
 
     async def close(self) -> None:
         """Wait for what is on its way, and leave a short log behind."""
@@ -263,7 +263,9 @@ class Replica:
         for offset, change in enumerate(batch, first):
             if not change.stored.done():
                 change.stored.set_result(offset)
-            self._tell(Told(change.update, change.author, offset))
+        self._tell(
+            [Told(one.update, one.author, offset) for offset, one in enumerate(batch, first)]
+        )
         self._publish(Stored(head.generation, head.epoch, first, batch))
 
     # -- limits ----------------------------------------------------------------------------------
@@ -342,9 +344,18 @@ class Replica:
                 self._take_one(update, author, offset)
                 self.known = offset
 
+    def _take_snapshot(self, snapshot: bytes, offset: int) -> None:
+        try:
+            news = self.live.load(snapshot)
+        except InvalidPayload:
+            log.error("a document's snapshot cannot be read", document=self.document_id)
+            return
+        if news is not None:
+            self._tell([Told(news, None, offset)])
+
     def _take_one(self, update: bytes, author: Author | None, offset: int) -> None:
         try:
-            applied = self.live.apply(update)
+            applied = self.live.apply(update, checked=True)
         except InvalidPayload:
             log.error(
                 "an update of a document cannot be read", document=self.document_id, at=offset
@@ -352,7 +363,7 @@ class Replica:
             return
         if not applied.known:
             self._grown += len(update)
-            self._tell(Told(update, author, offset))
+            self._tell([Told(update, author, offset)])
 
     async def _catch_up_later(self) -> None:
         try:
@@ -398,8 +409,9 @@ class Replica:
                     return
 
     def _take(self, snapshot: bytes | None, updates: Sequence[bytes], through: int) -> None:
-        parts = [snapshot] if snapshot is not None else []
-        for update in [*parts, *updates]:
+        if snapshot is not None:
+            self._take_snapshot(snapshot, through)
+        for update in updates:
             self._take_one(update, None, through)
         self.known = max(self.known, through)
 

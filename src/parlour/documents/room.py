@@ -12,7 +12,7 @@ from parlour.documents.replica import Told
 from parlour.server.connections import Connection
 from parlour.server.hub import Hub
 from parlour.wire.documents import in_form
-from parlour.wire.packets import Encoded
+from parlour.wire.packets import Encoded, join_encoded
 from parlour.wire.socketio import encode_event
 
 Wire = dict[str, Any]
@@ -81,18 +81,46 @@ class Room:
 
     # -- telling ---------------------------------------------------------------------------------
 
-    def tell(self, told: Told, generation: int) -> None:
-        """An update, to everybody but the connection that it came from."""
+    def tell(self, changes: Sequence[Told], generation: int) -> None:
+        """Updates, each to everybody but the connection that it came from. What was stored together leaves
+        together: one write to each member."""
+        if not self.members:
+            return
+        authors = {one.author.sid for one in changes if one.author is not None}
+        writers = [one for sid in authors if (one := self._hub.connection(sid or "")) is not None]
+        for listed in {member.listed for member in self.members.values()}:
+            packets = [self._update(told, generation, listed) for told in changes]
+            whole = join_encoded(packets)
+            for connection, member in list(self.members.items()):
+                if member.listed is listed and connection not in writers:
+                    connection.link.send(whole)
+            for connection in writers:
+                member_of = self.members.get(connection)
+                if member_of is not None and member_of.listed is listed:
+                    self._tell_writer(connection, changes, packets)
+
+    def _tell_writer(
+        self, connection: Connection, changes: Sequence[Told], packets: Sequence[Encoded]
+    ) -> None:
+        others = [
+            packet
+            for told, packet in zip(changes, packets, strict=True)
+            if told.author is None or told.author.sid != connection.sid
+        ]
+        if others:
+            connection.send(join_encoded(others))
+
+    def _update(self, told: Told, generation: int, listed: bool) -> Encoded:
         author = told.author
         payload = {
             "document_id": self.document_id,
+            "update": in_form(told.update, listed),
             "user_id": None if author is None else author.user_id,
             "socket_id": None if author is None else author.sid,
             "generation": generation,
             "offset": told.offset,
         }
-        skip = None if author is None else author.sid
-        self._send("ydoc:document:update", payload, "update", told.update, skip)
+        return encode_event("ydoc:document:update", [payload])
 
     def tell_states(
         self, states: Sequence[AwarenessState], *, speaker: Participant | None = None
