@@ -217,7 +217,6 @@ class Agents:
             title=title,
             agent=force.agent,
             settings=force.to_json(),
-            active=True,
             created_at=now,
             updated_at=now,
         )
@@ -230,20 +229,20 @@ class Agents:
 
     async def awake(self, session_id: str) -> None:
         """Somebody has to own the session: this node, unless another one does."""
-        if session_id not in self._live:
-            await self._claim(session_id, None, "command")
+        await self._claim(session_id, None, "command")
 
     async def own(self, web: WebSession, force: InForce) -> None:
-        """As `awake`, with a session that was just begun here and its settings, secrets among them."""
+        """As `awake`, with a session that was just begun here and its settings, secrets among them. Only now others
+        may look after it."""
         await self._claim(web.sid, (web, force), "start")
 
     async def _claim(
         self, session_id: str, begun: tuple[WebSession, InForce] | None, cause: str
     ) -> bool:
         """Take a session over if nobody owns it; whether this node owns it then. Single flight."""
-        if session_id in self._live:
-            return True
         task = self._opening.get(session_id)
+        if task is None and session_id in self._live:
+            return True
         if task is None:
             work = self._open(session_id, begun, cause)
             task = self.node.tasks.spawn(work, f"open agent {session_id}")
@@ -272,6 +271,7 @@ class Agents:
                 web.on_lost = self._lost
                 self._live[session_id] = web
                 await session.start()
+                await self._note_owned(session_id, session)
             except BaseException:
                 self._live.pop(session_id, None)
                 await self._let_go(lease, wanted=False)
@@ -284,6 +284,16 @@ class Agents:
             )
             self.node.metrics.agent_takeovers.labels(cause).inc()
             return True
+
+    async def _note_owned(self, session_id: str, session: AgentSession) -> None:
+        """Whether somebody has to look after the session. What a former owner did not come to say is put right."""
+        active = session.state.state in ACTIVE
+        try:
+            await self.node.agents.update_agent(
+                session_id, state=str(session.state.state), active=active
+            )
+        except (Unavailable, NotFound) as error:
+            log.warning("an owner was not noted", agent_session=session_id, error=str(error))
 
     async def _found(self, session_id: str) -> tuple[WebSession, InForce]:
         record = await self.record(session_id)

@@ -259,7 +259,6 @@ _RULES: Final[Mapping[str, Callable[[SessionState, Event], SessionState]]] = {
     "observation:condensation": _summed_up,
     "observation:input_taken": _taken,
     "observation:agent_state_changed": _changed,
-    "observation:condensation": _summed_up,
 }
 
 

@@ -124,6 +124,7 @@ async def read_session(
     snapshot = answer["snapshot"]
     return {
         **describe(await agents.record(session_id)),
+        "state": snapshot["state"]["state"],
         "detail": snapshot["state"],
         "role": snapshot["role"],
         "latest_event_id": snapshot["latest_event_id"],
