@@ -147,3 +147,18 @@ class TestRedisDocuments(DocumentStoreContract):
         after = await documents.head(name)
         assert after.epoch != before.epoch
         assert after.offset >= 2
+
+    async def test_a_redis_that_started_again_gives_its_numbers_under_another_epoch(
+        self, documents: RedisDocumentStore, redis: RedisStore
+    ) -> None:
+        """What it had on its disk may be a second old, with the same epoch and a lower offset."""
+        name = new_document()
+        await documents.create(name)
+        before = await documents.append(name, numbered(1, 2), generation=1)
+        (meta,) = documents._keys(name, "meta")
+        await redis.redis.call("HSET", meta, "run", "of the server before", "offset", 1)
+
+        after = await documents.append(name, numbered(3, 3), generation=1)
+
+        assert after.epoch != before.epoch
+        assert (await documents.head(name)).epoch == after.epoch

@@ -19,7 +19,6 @@ from weakref import WeakValueDictionary
 import structlog
 
 from parlour.backends.redis.connection import Redis
-from parlour.backends.redis.link import Word
 from parlour.backends.redis.scripts import script
 from parlour.errors import NotFound, StaleGeneration, Unavailable
 from parlour.ports import DocumentHead, DocumentLog, DocumentStore
@@ -88,9 +87,11 @@ class RedisDocumentStore:
         self, document_id: str, updates: Sequence[bytes], *, generation: int
     ) -> DocumentHead:
         keys = self._keys(document_id, "meta", "updates", "fence", "dirty", "used")
-        values: tuple[Word, ...] = (document_id, generation, UNSETTLED_BYTES, *updates)
+        first = (document_id, generation, UNSETTLED_BYTES)
         for _ in range(3):
-            answer = await self._redis.run(script("document_append"), keys, values)
+            answer = await self._redis.run_with(
+                script("document_append"), keys, lambda run: (*first, run, _new_epoch(), *updates)
+            )
             match answer[0]:
                 case b"ok":
                     if self._settles:
@@ -262,8 +263,11 @@ class RedisDocumentStore:
         self, document_id: str, after: int, limit: int, *, use: bool = False
     ) -> _Found | None:
         keys = self._keys(document_id, "meta", "updates", "used")
-        values = (document_id, after, limit, int(use))
-        answer = await self._redis.run(script("document_read"), keys, values)
+        answer = await self._redis.run_with(
+            script("document_read"),
+            keys,
+            lambda run: (document_id, after, limit, int(use), run, _new_epoch()),
+        )
         return _Found(answer) if answer[0] == b"ok" else None
 
     async def _take_up(self, document_id: str) -> None:
@@ -271,15 +275,14 @@ class RedisDocumentStore:
         values = (
             document_id,
             head.generation,
-            uuid.uuid4().hex[:16],
+            _new_epoch(),
             head.offset,
             head.base,
             head.log_bytes,
             head.snapshot_bytes,
         )
-        await self._redis.run(
-            script("document_open"), self._keys(document_id, "meta", "used"), values
-        )
+        keys = self._keys(document_id, "meta", "used")
+        await self._redis.run_with(script("document_open"), keys, lambda run: (*values, run))
 
     async def _drop(self, document_id: str, *, idle_before: int | None = None) -> int:
         keys = self._keys(document_id, "meta", "updates", "dirty", "used")
@@ -293,6 +296,10 @@ class RedisDocumentStore:
             keys.index(indexes[part], name) if part in indexes else f"{keys.own(name)}:{part}"
             for part in parts
         ]
+
+
+def _new_epoch() -> str:
+    return uuid.uuid4().hex[:16]
 
 
 class _Fence:

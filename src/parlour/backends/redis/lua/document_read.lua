@@ -1,5 +1,12 @@
--- KEYS: meta, updates, used index. ARGV: name, after, limit, whether this is a use.
+-- KEYS: meta, updates, used index. ARGV: name, after, limit, whether this is a use, run id,
+-- epoch for a new life.
 -- Gives {'ok', head ..., update, ...} with the updates after `after` that are here, or {'missing'}.
+-- Redis may have lost its newest data when it started again, or when a replica took over: then it
+-- answers under another run id, and what it numbers from now on is of another epoch.
+if ARGV[5] ~= '' and redis.call('EXISTS', KEYS[1]) == 1
+  and redis.call('HGET', KEYS[1], 'run') ~= ARGV[5] then
+  redis.call('HSET', KEYS[1], 'run', ARGV[5], 'epoch', ARGV[6])
+end
 local head = redis.call('HMGET', KEYS[1], 'generation', 'epoch', 'offset', 'base', 'log', 'held',
   'snapshot', 'settled')
 if not head[1] then
