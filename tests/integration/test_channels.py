@@ -7,11 +7,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from parlour.core.channels import PostMessage, RemoveMember
 from parlour.core.users import User
@@ -20,6 +20,8 @@ from parlour.testing.servers import PostgresServer, RedisServer
 from tests.apps import ScriptedApp
 from tests.rest import code_of, rest, sent_events
 from tests.serving import LIMIT_S, Client, Served, serve
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Wanted = Callable[[str, Any], bool]
 
@@ -34,6 +36,8 @@ class Team:
     bob: Client
     carl: Client
     ids: dict[str, str]
+    names: dict[str, str]
+    """Their logins: the nodes know those of the other tests as well."""
     channel: str
 
     @property
@@ -41,43 +45,46 @@ class Team:
         return f"channel:{self.channel}"
 
 
-@pytest.fixture(params=["embedded", "two nodes"])
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["embedded", "two nodes"])
 async def nodes(
-    request: pytest.FixtureRequest, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Served, Served]]:
     """One process that has everything, or two that share it."""
+    folder = tmp_path_factory.mktemp("channels")
     async with AsyncExitStack() as stack:
         if request.param == "embedded":
-            one = await stack.enter_async_context(serve(ScriptedApp(), tmp_path / "one"))
+            one = await stack.enter_async_context(serve(ScriptedApp(), folder / "one"))
             yield one, one
             return
         redis: RedisServer = request.getfixturevalue("redis_server")
         postgres: PostgresServer = request.getfixturevalue("postgres_server")
         shared: dict[str, Any] = {
             "redis_url": redis.url,
-            "redis_key_prefix": tmp_path.name,
+            "redis_key_prefix": folder.name,
             "database_url": await postgres.create_database("channels"),
             "database_pool_size": 5,
-            "node_lease_seconds": 2.0,
+            # Long, so that a node whose neighbours take the processors is not taken for dead.
+            "node_lease_seconds": 30.0,
         }
-        a = await stack.enter_async_context(serve(ScriptedApp(), tmp_path / "a", **shared))
-        b = await stack.enter_async_context(serve(ScriptedApp(), tmp_path / "b", **shared))
+        a = await stack.enter_async_context(serve(ScriptedApp(), folder / "a", **shared))
+        b = await stack.enter_async_context(serve(ScriptedApp(), folder / "b", **shared))
         yield a, b
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def team(nodes: tuple[Served, Served]) -> AsyncIterator[Team]:
     a, b = nodes
+    names = {name: f"{name}-{uuid.uuid4().hex[:8]}" for name in ("ann", "bob", "carl")}
     async with AsyncExitStack() as stack:
-        ann = await stack.enter_async_context(Client.open(a, "ann"))
-        bob = await stack.enter_async_context(Client.open(b, "bob"))
-        carl = await stack.enter_async_context(Client.open(b, "carl"))
-        ids = {name: await user_id(a, name) for name in ("ann", "bob", "carl")}
+        ann = await stack.enter_async_context(Client.open(a, names["ann"]))
+        bob = await stack.enter_async_context(Client.open(b, names["bob"]))
+        carl = await stack.enter_async_context(Client.open(b, names["carl"]))
+        ids = {name: await user_id(a, login) for name, login in names.items()}
         made = await ann.call(
             "channel:create", kind="group", name="Plans", user_ids=[ids["bob"]], command_id="make"
         )
         assert made["ok"], made
-        yield Team(a, b, ann, bob, carl, ids, made["channel"]["id"])
+        yield Team(a, b, ann, bob, carl, ids, names, made["channel"]["id"])
 
 
 async def user_id(server: Served, name: str) -> str:
@@ -128,7 +135,7 @@ async def test_a_message_reaches_the_members_on_every_node(team: Team) -> None:
     assert got["channel_id"] == team.channel
     assert got["message_id"] == sent["message"]["id"]
     assert got["data"]["data"] == sent["message"]
-    assert got["user"] == {"id": team.ids["ann"], "name": "ann"}
+    assert got["user"] == {"id": team.ids["ann"], "name": team.names["ann"]}
     assert {"epoch": got["epoch"], "offset": got["offset"]} == sent["position"]
     assert heard(team.carl, "message") == []
 
@@ -172,7 +179,7 @@ async def test_edit_reaction_pin_and_deletion_are_events(team: Team) -> None:
 
 
 async def test_members_who_connect_later_are_in_the_rooms_of_their_channels(team: Team) -> None:
-    async with Client.open(team.a, "bob") as later:
+    async with Client.open(team.a, team.names["bob"]) as later:
         joined = await later.call("join-channels")
         await say(team.ann, team.channel, "hello again")
 
@@ -190,7 +197,7 @@ async def test_typing_is_passed_on_to_the_others_and_stored_nowhere(team: Team) 
     got = await team.bob.until(happened("typing"))
     refused = await team.carl.call("events:channel", **payload)
 
-    assert got["user"]["name"] == "ann"
+    assert got["user"]["name"] == team.names["ann"]
     assert "offset" not in got
     assert len(heard(team.bob, "typing")) == 1
     assert refused["error"]["code"] == "forbidden"
@@ -353,7 +360,7 @@ async def test_who_stops_following_a_channel_still_hears_it_as_a_member(team: Te
 
 
 async def test_a_retried_command_is_done_once_on_whichever_node(team: Team) -> None:
-    async with Client.open(team.b, "ann") as elsewhere:
+    async with Client.open(team.b, team.names["ann"]) as elsewhere:
         answers = await asyncio.gather(
             say(team.ann, team.channel, "once", command_id="same"),
             say(elsewhere, team.channel, "once", command_id="same"),
@@ -402,15 +409,15 @@ async def test_what_a_dead_node_left_unannounced_appears_once(team: Team) -> Non
 # -- HTTP ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def ann(team: Team) -> AsyncIterator[httpx.AsyncClient]:
-    async with rest(team.a, "ann") as client:
+    async with rest(team.a, team.names["ann"]) as client:
         yield client
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def bob(team: Team) -> AsyncIterator[httpx.AsyncClient]:
-    async with rest(team.b, "bob") as client:
+    async with rest(team.b, team.names["bob"]) as client:
         yield client
 
 
@@ -495,7 +502,7 @@ async def test_everything_of_a_channel_over_http(
 async def test_a_stranger_gets_an_error_and_no_data(team: Team) -> None:
     await say(team.ann, team.channel, "secret")
     path = f"/api/channels/{team.channel}"
-    async with rest(team.b, "carl") as carl:
+    async with rest(team.b, team.names["carl"]) as carl:
         answers = [
             await carl.get(path),
             await carl.get(f"{path}/messages"),
@@ -547,7 +554,7 @@ async def test_a_file_of_a_channel_is_read_by_its_members_only(
 
     assert early.status_code == 404
     assert sent.json()["message"]["files"][0]["name"] == "a.txt"
-    async with rest(team.b, "carl") as carl:
+    async with rest(team.b, team.names["carl"]) as carl:
         assert (await carl.get(f"/api/files/{uploaded['id']}")).status_code == 404
 
 
@@ -557,9 +564,11 @@ async def test_a_file_of_a_channel_is_read_by_its_members_only(
 async def test_people_are_found_by_their_whole_name_only(
     team: Team, bob: httpx.AsyncClient
 ) -> None:
-    answers = [await bob.get("/api/people", params={"q": name}) for name in ("ann", "an", "")]
+    ann = team.names["ann"]
 
-    assert answers[0].json() == {"items": [{"id": team.ids["ann"], "name": "ann"}]}
+    answers = [await bob.get("/api/people", params={"q": name}) for name in (ann, ann[:-1], "")]
+
+    assert answers[0].json() == {"items": [{"id": team.ids["ann"], "name": team.names["ann"]}]}
     assert answers[1].json() == {"items": []}
     assert code_of(answers[2]) == (422, "invalid_payload")
 
