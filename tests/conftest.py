@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from parlour.testing.servers import (
     PostgresServer,
@@ -16,6 +17,10 @@ from parlour.testing.servers import (
     running_redis,
     running_redis_cluster,
 )
+
+# A busy machine is no defect: no example of a property has a time limit.
+settings.register_profile("parlour", deadline=None)
+settings.load_profile("parlour")
 
 
 def missing(error: ServerMissing) -> NoReturn:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from parlour.transports.socketio import SocketSettings
@@ -155,6 +155,37 @@ async def test_nothing_is_read_after_a_close():
 
         assert (await raw.frame())[0] == 8
         assert await raw.ends()
+
+
+@asynccontextmanager
+async def compressing(**options) -> AsyncIterator[ClientConnection]:
+    """A client of a server that compresses, after the handshake."""
+    async with other_app_and_echo(compression=True) as (port, _):
+        url = f"ws://127.0.0.1:{port}/echo/?EIO=4&transport=websocket"
+        async with connect(url, **options) as client:
+            await client.recv()
+            yield client
+
+
+async def test_where_compression_is_switched_on_it_works_in_both_directions():
+    text = "4" + "a long message, " * 500
+    async with compressing() as client:
+        for sent in (text, "4short", [text[:300], text[300:]]):
+            await client.send(sent)
+
+        heard = [await client.recv() for _ in range(3)]
+        used = client.protocol.extensions
+
+    assert heard == [text, "4short", text]
+    assert [extension.name for extension in used] == ["permessage-deflate"]
+
+
+async def test_where_compression_is_switched_on_others_do_without_it():
+    async with compressing(compression=None) as client:
+        await client.send("4" + "x" * 1000)
+
+        assert await client.recv() == "4" + "x" * 1000
+        assert client.protocol.extensions == []
 
 
 async def test_an_offered_compression_is_not_taken():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,8 @@ class Connection:
         self.away = False
         self.active_at = 0
         self.known = False
-        self.homes = (f"user:{user.id}", f"session:{session.id}")
+        # All tabs of a person share the first one.
+        self.homes = (sys.intern(f"user:{user.id}"), f"session:{session.id}")
 
     @property
     def sid(self) -> str:

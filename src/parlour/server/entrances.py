@@ -23,6 +23,10 @@ log = structlog.get_logger(__name__)
 ASKED_AT_ONCE: Final = 500
 """Users in one question to the store."""
 
+PAUSE_SECONDS: Final = 0.05
+"""The store is asked at most once in this time: who comes alone is asked for at once, a crowd in
+a few questions."""
+
 
 class Entrances:
     """One per node; `run` is its task."""
@@ -44,6 +48,7 @@ class Entrances:
             self._wake.clear()
             while self._waiting:
                 await self._admit(self._take())
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def _take(self) -> dict[str, list[Connection]]:
         waiting = self._waiting

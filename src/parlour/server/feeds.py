@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -43,8 +43,33 @@ class Deliver(Protocol):
     def lost(self, stream: str) -> None: ...
 
 
+_NOTHING_HEARD: Final[deque[Event]] = deque()
+_NOTHING_SAID: Final = ThreadState()
+"""Shared by all feeds of empty conversations, and never written to: a fold makes a new state."""
+
+
 class Feed:
     """One stream on this node. `position` is the newest event that was heard."""
+
+    __slots__ = (
+        "_archive",
+        "_attachment",
+        "_deliver",
+        "_early",
+        "_folded",
+        "_log",
+        "_ring",
+        "_ring_bytes",
+        "_state",
+        "_watchers",
+        "_window",
+        "idle_since",
+        "lock",
+        "open",
+        "position",
+        "stream",
+        "users",
+    )
 
     def __init__(
         self, stream: str, log: EventLog, archive: Archive, deliver: Deliver, window: int
@@ -60,9 +85,9 @@ class Feed:
         self._deliver = deliver
         self._window = window
         self._attachment: Attachment | None = None
-        self._ring: deque[Event] = deque()
+        self._ring: deque[Event] = _NOTHING_HEARD
         self._ring_bytes = 0
-        self._state = ThreadState()
+        self._state = _NOTHING_SAID
         self._folded = 0
         self._watchers: dict[Watcher, None] = {}
         self._early: list[Batch | Lost] | None = None
@@ -93,9 +118,8 @@ class Feed:
     async def _load(self, head: Position) -> None:
         """Fold what is stored, up to the position from which the sink hears everything."""
         stored = await self._archive.projection(self.stream, self._window)
-        self._ring.clear()
-        self._ring_bytes = 0
-        self._state, start = ThreadState(), Position(head.epoch, 0)
+        self._ring, self._ring_bytes = _NOTHING_HEARD, 0
+        self._state, start = _NOTHING_SAID, Position(head.epoch, 0)
         if stored is not None and stored.position.epoch == head.epoch:
             self._state = ThreadState.from_wire(stored.state, stored.messages)
             start = stored.position
@@ -151,6 +175,8 @@ class Feed:
             watcher(Lost(self.stream))
 
     def _take(self, events: Sequence[Event]) -> None:
+        if self._ring is _NOTHING_HEARD:
+            self._ring = deque()
         self._ring.extend(events)
         for event in events:
             self._ring_bytes += _weight(event)

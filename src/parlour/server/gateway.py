@@ -76,8 +76,8 @@ class Gateway:
         connection = Connection(link, user, record, identity.jti, expires_at)
         connection.fresh = not resumed
         node.hub.add(connection)
-        node.hub.join(f"user:{user.id}", connection)
-        node.hub.join(f"session:{record.id}", connection)
+        for home in connection.homes:
+            node.hub.join(home, connection)
         node.registrar.changed(connection)
         node.presence.active(connection)
         self._watch_expiry(connection)
@@ -114,10 +114,7 @@ class Gateway:
 
     async def _identify(self, handshake: Handshake, token: str | None) -> Identity:
         """A token in `auth`, in the Authorization header or in the cookie; else what the app knows from the headers."""
-        bearer = handshake.headers.get("authorization", "")
-        if not token and bearer.lower().startswith("bearer "):
-            token = bearer[7:].strip()
-        token = token or handshake.cookies.get("access_token")
+        token = token or _bearer(handshake) or handshake.cookies.get("access_token")
         node = self._node
         try:
             if token:
@@ -248,3 +245,9 @@ class Gateway:
     def _watch_expiry(self, connection: Connection) -> None:
         if connection.expires_at is not None:
             heapq.heappush(self._expiries, (connection.expires_at, connection.sid))
+
+
+def _bearer(handshake: Handshake) -> str | None:
+    """The token in the Authorization header."""
+    given = handshake.headers.get("authorization", "")
+    return given[7:].strip() if given.lower().startswith("bearer ") else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from parlour.server.connections import Connection
 from parlour.wire.packets import Encoded
@@ -18,7 +18,8 @@ class Hub:
     it belongs to, whether or not it follows the stream of the same name."""
 
     def __init__(self) -> None:
-        self._rooms: dict[str, dict[Connection, None]] = {}
+        # Every session has a room, nearly always of one connection: that one stands there itself.
+        self._rooms: dict[str, Connection | dict[Connection, None]] = {}
         self._connections: dict[str, Connection] = {}
         self._watchers: list[Watcher] = []
 
@@ -49,9 +50,7 @@ class Hub:
     ) -> None:
         """Enter a room; `on_leave` is called once when the connection leaves it, for whatever reason."""
         connection.rooms[room] = on_leave
-        members = self._rooms.setdefault(room, {})
-        if connection not in members:
-            members[connection] = None
+        if self._enter(room, connection):
             self._tell(room, connection, True)
 
     def leave(self, room: str, connection: Connection) -> None:
@@ -64,37 +63,56 @@ class Hub:
             connection.rooms[room] = None
         else:
             members = self._rooms[room]
-            del members[connection]
-            if not members:
+            if isinstance(members, dict) and len(members) > 1:
+                del members[connection]
+            else:
                 del self._rooms[room]
             self._tell(room, connection, False)
         if on_leave is not None:
             on_leave()
+
+    def _enter(self, room: str, connection: Connection) -> bool:
+        """Whether the connection is new in the room."""
+        members = self._rooms.get(room)
+        if members is None:
+            self._rooms[room] = connection
+        elif members is connection:
+            return False
+        elif not isinstance(members, dict):
+            self._rooms[room] = {members: None, connection: None}
+        elif connection in members:
+            return False
+        else:
+            members[connection] = None
+        return True
 
     def _tell(self, room: str, connection: Connection, entered: bool) -> None:
         for watcher in self._watchers:
             watcher(room, connection, entered)
 
     def members(self, room: str) -> list[Connection]:
-        return list(self._rooms.get(room, ()))
+        return list(self._members(room))
 
     def count(self, room: str) -> int:
-        return len(self._rooms.get(room, ()))
+        return len(self._members(room))
 
     def occupied(self, room: str) -> bool:
         return room in self._rooms
 
     def rooms(self) -> dict[str, int]:
         """Room names and how many connections of this node are in each."""
-        return {room: len(members) for room, members in self._rooms.items()}
+        return {room: len(self._members(room)) for room in self._rooms}
 
     def broadcast(self, room: str, encoded: Encoded, skip: Connection | None = None) -> int:
         """Write to every member but `skip`; gives back to how many. `encoded` is framed once for all."""
-        members = self._rooms.get(room)
-        if not members:
-            return 0
         # A send may close its connection, which leaves the room: hence the copy.
-        for connection in tuple(members):
-            if connection is not skip:
-                connection.link.send(encoded)
-        return len(members) - (skip is not None and skip in members)
+        members = tuple(self._members(room))
+        if skip is not None:
+            members = tuple(one for one in members if one is not skip)
+        for connection in members:
+            connection.link.send(encoded)
+        return len(members)
+
+    def _members(self, room: str) -> Collection[Connection]:
+        members = self._rooms.get(room, ())
+        return (members,) if isinstance(members, Connection) else members

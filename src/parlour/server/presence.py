@@ -83,7 +83,7 @@ class Presences:
         self._waiting: set[str] = set()
         self._wake = asyncio.Event()
         self._versions = count(1)
-        self._active: OrderedDict[str, tuple[Connection, int]] = OrderedDict()
+        self._active: OrderedDict[str, Connection] = OrderedDict()
         self._heard_of: set[str] = set()
         node.hub.watch(self._moved)
         node.peers.on("presence", self._hear_change)
@@ -100,7 +100,7 @@ class Presences:
             if not connection.away and now - connection.active_at < ACTIVITY_GRAIN_MS:
                 return
             connection.active_at = now
-            self._active[connection.sid] = (connection, now)
+            self._active[connection.sid] = connection
             self._active.move_to_end(connection.sid)
             self._node.registrar.seen(connection)
         self._set_away(connection, not active)
@@ -124,8 +124,8 @@ class Presences:
         """Those who have been silent for long, longest first: costs what it finds."""
         limit = self._node.clock.now_ms() - AWAY_AFTER_MS
         while self._active:
-            connection, at = next(iter(self._active.values()))
-            if at > limit:
+            connection = next(iter(self._active.values()))
+            if connection.active_at > limit:
                 return
             del self._active[connection.sid]
             self._set_away(connection, True)

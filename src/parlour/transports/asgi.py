@@ -92,6 +92,7 @@ def socket_settings(settings: Settings) -> SocketSettings:
         websocket=settings.websocket,
         allowed_origins=settings.allowed_origins or None,
         connect_timeout=settings.connect_timeout_seconds,
+        compression=settings.websocket_compression,
         close_timeout=settings.shutdown_drain_seconds,
     )
 

@@ -166,7 +166,7 @@ def http_protocol(served: Served, settings: Settings) -> Any:
 
 
 def websocket_protocol(served: Served, settings: Settings) -> Any:
-    """What uvicorn hands an upgraded connection to. Compression is only in uvicorn's own protocol."""
-    if settings.transport == "asgi" or settings.websocket_compression:
+    """What uvicorn hands an upgraded connection to."""
+    if settings.transport == "asgi":
         return "websockets-sansio"
     return fast_protocol(served.sockets)

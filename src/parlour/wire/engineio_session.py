@@ -90,14 +90,14 @@ class EngineSession:
 
     def open_packet(self, max_payload: int, upgrades: list[str]) -> str:
         """The first packet to the client."""
-        opening = {
-            "sid": self.sid,
-            "upgrades": upgrades,
-            "pingInterval": round(self._beat.interval * 1000),
-            "pingTimeout": round(self._beat.timeout * 1000),
-            "maxPayload": max_payload,
-        }
-        return PacketType.OPEN.value + json.dumps(opening).decode()
+        # By hand: ids are of letters, digits, `-` and `_`, and this is said to everybody.
+        offered = json.dumps(upgrades).decode() if upgrades else "[]"
+        beat = self._beat
+        return (
+            f'0{{"sid":"{self.sid}","upgrades":{offered},'
+            f'"pingInterval":{round(beat.interval * 1000)},'
+            f'"pingTimeout":{round(beat.timeout * 1000)},"maxPayload":{max_payload}}}'
+        )
 
     def receive(self, packet: Packet, now: float) -> tuple[Action, ...]:
         """A packet on the transport that carries the connection. Raises ProtocolError."""

@@ -31,13 +31,13 @@ class Encoded:
     `parts[0]` is the text (with the Engine.IO message type `4` in front), the rest are bytes.
     A packet that is text alone may be given as its UTF-8 bytes: most are framed for WebSockets and
     never looked at as text. `framed` keeps the packet as server-to-client WebSocket frames, made at
-    the first use. `delta`, where set, says that this packet is a text delta that a slow reader's
-    outbox may join with others. `batch`, where set, are the packets that this one stands for: they
-    are written as one, and only an outbox looks at them singly. `size` is in bytes, for a text
-    given as `str` in characters.
+    the first use; `deflated` is the same, compressed. `delta`, where set, says that this packet is a
+    text delta that a slow reader's outbox may join with others. `batch`, where set, are the packets
+    that this one stands for: they are written as one, and only an outbox looks at them singly.
+    `size` is in bytes, for a text given as `str` in characters.
     """
 
-    __slots__ = ("_parts", "batch", "delta", "framed", "size", "utf8")
+    __slots__ = ("_parts", "batch", "deflated", "delta", "framed", "size", "utf8")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Encoded:
             self._parts = parts
             self.size = sum(map(len, parts))
         self.framed: bytes | None = None
+        self.deflated: bytes | None = None
         self.delta = delta
         self.batch = batch
 

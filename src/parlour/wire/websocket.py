@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from parlour.errors import ProtocolError
+from parlour.wire import deflate
 from parlour.wire.limits import DEFAULT_LIMITS
 from parlour.wire.packets import Encoded
 
@@ -34,6 +35,9 @@ INVALID_DATA: Final = 1007
 POLICY: Final = 1008
 TOO_BIG: Final = 1009
 NO_CODE: Final = 1005
+
+_COMPRESSED: Final = 0x40
+"""The first reserved bit of a message's first frame."""
 
 _MAX_CONTROL: Final = 125
 _KNOWN_CODES: Final = frozenset(
@@ -74,12 +78,14 @@ Received = str | bytes | Ping | Pong | Close
 class Receiver:
     """What comes from one client. Not used again after it raised or a `Close` came out.
 
-    `limit` is the largest message in bytes, all its fragments together."""
+    `limit` is the largest message in bytes, all its fragments together, compressed and not.
+    `inflates` says that permessage-deflate was agreed upon."""
 
-    __slots__ = ("_buffer", "_limit", "_message", "_need", "closed")
+    __slots__ = ("_buffer", "_inflates", "_limit", "_message", "_need", "closed")
 
-    def __init__(self, limit: int = DEFAULT_LIMITS.max_payload) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMITS.max_payload, *, inflates: bool = False) -> None:
         self._limit: Final = limit
+        self._inflates: Final = inflates
         self._buffer: bytearray | None = None
         self._need = 0
         self._message: _Fragments | None = None
@@ -142,7 +148,9 @@ class Receiver:
 
     def _check(self, first: int, second: int, length: int) -> None:
         """Everything that a frame's header can have wrong, before its payload is waited for."""
-        if first & 0x70:
+        if first & 0x70 and not (
+            self._inflates and first & 0x70 == _COMPRESSED and first & 0x0F in (TEXT, BINARY)
+        ):
             raise WebSocketError(PROTOCOL_ERROR, "reserved bits without an extension")
         if not second & 0x80:
             raise WebSocketError(PROTOCOL_ERROR, "a client's frames are masked")
@@ -173,30 +181,51 @@ class Receiver:
         if opcode == CLOSE:
             self.closed = True
             return _read_close(payload)
-        return self._accept_data(opcode, bool(first & 0x80), payload)
+        compressed = bool(first & _COMPRESSED)
+        return self._accept_data(opcode, compressed, bool(first & 0x80), payload)
 
-    def _accept_data(self, opcode: int, final: bool, payload: bytes) -> str | bytes | None:
+    def _accept_data(
+        self, opcode: int, compressed: bool, final: bool, payload: bytes
+    ) -> str | bytes | None:
         message = self._message
         if message is None:
             if final:
+                if compressed:
+                    payload = self._inflate(payload)
                 return _decode(payload) if opcode == TEXT else payload
-            message = self._message = _Fragments(opcode == TEXT)
+            message = self._message = _Fragments(opcode == TEXT, compressed)
         message.add(payload, final)
         if not final:
             return None
         self._message = None
-        return message.join()
+        if not message.compressed:
+            return message.join()
+        payload = self._inflate(message.raw())
+        return _decode(payload) if message.text else payload
+
+    def _inflate(self, payload: bytes) -> bytes:
+        try:
+            message = deflate.decompress(payload, self._limit)
+        except ValueError as error:
+            raise WebSocketError(INVALID_DATA, "the compressed message is damaged") from error
+        if message is None:
+            raise WebSocketError(TOO_BIG, "the message is too large")
+        return message
 
 
 class _Fragments:
-    """A message whose last frame is not here. Text is checked as it comes."""
+    """A message whose last frame is not here. Text is checked as it comes, unless it is
+    compressed."""
 
-    __slots__ = ("_decode", "_parts", "size")
+    __slots__ = ("_decode", "_parts", "compressed", "size", "text")
 
-    def __init__(self, text: bool) -> None:
+    def __init__(self, text: bool, compressed: bool) -> None:
         self.size = 0
+        self.text: Final = text
+        self.compressed: Final = compressed
         self._parts: list[str | bytes] = []
-        self._decode: Callable[[bytes, bool], str] | None = _NEW_TEXT().decode if text else None
+        checked = text and not compressed
+        self._decode: Callable[[bytes, bool], str] | None = _NEW_TEXT().decode if checked else None
 
     def add(self, payload: bytes, final: bool) -> None:
         self.size += len(payload)
@@ -207,8 +236,11 @@ class _Fragments:
 
     def join(self) -> str | bytes:
         if self._decode is None:
-            return b"".join(part for part in self._parts if isinstance(part, bytes))
+            return self.raw()
         return "".join(part for part in self._parts if isinstance(part, str))
+
+    def raw(self) -> bytes:
+        return b"".join(part for part in self._parts if isinstance(part, bytes))
 
     def _append(self, part: str | bytes) -> None:
         # Empty fragments cost nothing to send; they must cost nothing to hold.
@@ -295,6 +327,33 @@ def _frame_packet(encoded: Encoded) -> bytes:
     if encoded.utf8 is not None:
         return frame(TEXT, encoded.utf8)
     return b"".join(map(frame_message, encoded.parts))
+
+
+def frame_deflated(encoded: Encoded) -> bytes:
+    """The same for a client with which permessage-deflate was agreed upon."""
+    deflated = encoded.deflated
+    if deflated is None:
+        deflated = encoded.deflated = _deflate_packet(encoded)
+    return deflated
+
+
+def _deflate_packet(encoded: Encoded) -> bytes:
+    if encoded.batch is not None:
+        return b"".join(map(frame_deflated, encoded.batch))
+    if encoded.size < deflate.WORTH_IT:
+        return frame_encoded(encoded)
+    if encoded.utf8 is not None:
+        return _frame_deflated(TEXT, encoded.utf8)
+    return b"".join(
+        _frame_deflated(TEXT, part.encode())
+        if isinstance(part, str)
+        else _frame_deflated(BINARY, part)
+        for part in encoded.parts
+    )
+
+
+def _frame_deflated(opcode: int, message: bytes) -> bytes:
+    return frame(opcode | _COMPRESSED, deflate.compress(message))
 
 
 def frame_close(code: int, reason: str = "") -> bytes:

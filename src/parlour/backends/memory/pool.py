@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -16,11 +16,11 @@ class MemoryPool:
         self._clock = clock
         self._generations = count(1)
         self._entries: dict[str, PoolEntry] = {}
-        self._users: dict[str, set[str]] = {}
-        self._sessions: dict[str, set[str]] = {}
-        self._on_node: dict[str, set[str]] = {}
-        self._rooms: dict[str, set[str]] = {}
-        self._rooms_of_node: dict[str, set[str]] = {}
+        self._users = _Index()
+        self._sessions = _Index()
+        self._on_node = _Index()
+        self._rooms = _Index()
+        self._rooms_of_node = _Index()
         self._nodes: set[str] = set()
         self._left: dict[str, int] = {}
 
@@ -29,7 +29,7 @@ class MemoryPool:
         added = replace(entry, generation=next(self._generations))
         self._entries[entry.sid] = added
         for index, key in self._indexes(added):
-            index.setdefault(key, set()).add(entry.sid)
+            index.add(key, entry.sid)
         return added
 
     async def remove(self, entry: PoolEntry, *, remember_ms: int = 0) -> bool:
@@ -54,25 +54,25 @@ class MemoryPool:
         return [
             self._entries[sid]
             for user_id in dict.fromkeys(user_ids)
-            for sid in self._users.get(user_id, ())
+            for sid in self._users.of(user_id)
         ]
 
     async def of_session(self, session_id: str) -> Sequence[PoolEntry]:
-        return [self._entries[sid] for sid in self._sessions.get(session_id, ())]
+        return [self._entries[sid] for sid in self._sessions.of(session_id)]
 
     async def left(self, session_id: str) -> bool:
         return self._left.get(session_id, 0) > self._clock.now_ms()
 
     async def enter(self, room: str, node: str) -> None:
-        self._rooms.setdefault(room, set()).add(node)
-        self._rooms_of_node.setdefault(node, set()).add(room)
+        self._rooms.add(room, node)
+        self._rooms_of_node.add(node, room)
 
     async def leave(self, room: str, node: str) -> None:
-        _drop(self._rooms, room, node)
-        _drop(self._rooms_of_node, node, room)
+        self._rooms.drop(room, node)
+        self._rooms_of_node.drop(node, room)
 
     async def nodes_of(self, room: str) -> frozenset[str]:
-        return frozenset(self._rooms.get(room, ()))
+        return frozenset(self._rooms.of(room))
 
     async def attend(self, node: str) -> None:
         self._nodes.add(node)
@@ -81,11 +81,12 @@ class MemoryPool:
         return frozenset(self._nodes)
 
     async def reap(self, node: str) -> Sequence[PoolEntry]:
-        gone = [self._entries[sid] for sid in self._on_node.get(node, ())]
+        gone = [self._entries[sid] for sid in self._on_node.of(node)]
         for entry in gone:
             self._forget(entry.sid)
-        for room in self._rooms_of_node.pop(node, ()):
-            _drop(self._rooms, room, node)
+        for room in list(self._rooms_of_node.of(node)):
+            self._rooms.drop(room, node)
+            self._rooms_of_node.drop(node, room)
         self._nodes.discard(node)
         return gone
 
@@ -97,9 +98,9 @@ class MemoryPool:
         entry = self._entries.pop(sid, None)
         if entry is not None:
             for index, key in self._indexes(entry):
-                _drop(index, key, sid)
+                index.drop(key, sid)
 
-    def _indexes(self, entry: PoolEntry) -> Iterator[tuple[dict[str, set[str]], str]]:
+    def _indexes(self, entry: PoolEntry) -> Iterator[tuple[_Index, str]]:
         yield self._users, entry.user_id
         yield self._sessions, entry.session_id
         yield self._on_node, entry.node
@@ -114,9 +115,31 @@ class MemoryPool:
                 del self._left[old[1]]
 
 
-def _drop(index: dict[str, set[str]], key: str, member: str) -> None:
-    members = index.get(key)
-    if members is not None:
-        members.discard(member)
-        if not members:
-            del index[key]
+class _Index:
+    """Several values by key. Most keys have one (a session has one connection): it stands there
+    itself, without a set around it."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str | set[str]] = {}
+
+    def of(self, key: str) -> Collection[str]:
+        values = self._values.get(key, ())
+        return (values,) if isinstance(values, str) else values
+
+    def add(self, key: str, value: str) -> None:
+        values = self._values.get(key)
+        if values is None:
+            self._values[key] = value
+        elif isinstance(values, set):
+            values.add(value)
+        elif values != value:
+            self._values[key] = {values, value}
+
+    def drop(self, key: str, value: str) -> None:
+        values = self._values.get(key)
+        if isinstance(values, set):
+            values.discard(value)
+            if not values:
+                del self._values[key]
+        elif values == value:
+            del self._values[key]

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Final
 
 from parlour.backends.records import decode_record, encode_record
 from parlour.backends.sinks import Sinks
@@ -73,6 +74,11 @@ class _Append:
     receipt: tuple[str, Appended] | None
 
 
+_NO_RECORDS: Final[deque[tuple[bytes, bool]]] = deque()
+_NO_APPENDS: Final[deque[_Append]] = deque()
+"""Those of every stream that nobody has written to yet: an empty deque takes 0.6 KiB. Never written."""
+
+
 class HeldStream:
     """The newest part of a stream: the events `base` + 1 … `head` are held."""
 
@@ -108,9 +114,9 @@ class HeldStream:
         self.leaving: asyncio.Event | None = None
         self.sinks = Sinks()
         self._messages = 0
-        self._records: deque[tuple[bytes, bool]] = deque()
+        self._records: deque[tuple[bytes, bool]] = _NO_RECORDS
         self._receipts = {key: (first, now) for key, first in opening.receipts.items()}
-        self._appends: deque[_Append] = deque()
+        self._appends: deque[_Append] = _NO_APPENDS
 
     @property
     def position(self) -> Position:
@@ -134,6 +140,8 @@ class HeldStream:
         if receipt is not None:
             self._note(receipt, now)
         self.fence = max(self.fence, draft.fence or 0)
+        if self._appends is _NO_APPENDS:
+            self._appends = deque()
         self._appends.append(_Append(appended.last, draft.fence, receipt))
         return self._extend(draft.events, draft.records, now)
 
@@ -160,6 +168,8 @@ class HeldStream:
 
     def _extend(self, events: Sequence[NewEvent], records: Sequence[bytes], now: int) -> Batch:
         since = offset = self.head
+        if self._records is _NO_RECORDS:
+            self._records = deque()
         numbered = []
         for event, record in zip(events, records, strict=True):
             counted = counts(event)

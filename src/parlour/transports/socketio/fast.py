@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from urllib.parse import unquote
 
@@ -23,10 +24,11 @@ from parlour.server.endpoint import Handshake
 from parlour.transports.socketio import refusal
 from parlour.transports.socketio.admission import check_websocket
 from parlour.transports.socketio.connection import EngineConnection
-from parlour.transports.socketio.handshake import Cookies, Headers, Query
+from parlour.transports.socketio.handshake import NO_COOKIES, Cookies, Headers, query_of
 from parlour.transports.socketio.proxies import TrustedProxies
 from parlour.transports.socketio.refusal import Refusal
 from parlour.transports.socketio.turn import Turn
+from parlour.wire import deflate
 from parlour.wire.packets import Encoded
 from parlour.wire.websocket import (
     NO_CODE,
@@ -40,6 +42,7 @@ from parlour.wire.websocket import (
     WebSocketError,
     frame,
     frame_close,
+    frame_deflated,
     frame_encoded,
 )
 
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from parlour.transports.socketio.server import EngineServer
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_DEFLATES: Final = f"sec-websocket-extensions: {deflate.ACCEPTED}\r\n".encode()
 _MAX_PENDING: Final = 256
 """Packets that are noted for one turn; what comes on top is written at once, so that the transport
 can say that it is full."""
@@ -76,6 +80,7 @@ class FastWebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_connection",
+        "_deflates",
         "_finishing",
         "_paused",
         "_pending",
@@ -105,6 +110,7 @@ class FastWebSocket(asyncio.Protocol):
         self._pending: Encoded | list[Encoded] | None = None
         self._turn: Turn = None  # type: ignore[assignment]
         self._paused = False
+        self._deflates = False
         self._finishing = False
         self._said_goodbye = False
 
@@ -195,9 +201,13 @@ class FastWebSocket(asyncio.Protocol):
         pending, self._pending = self._pending, None
         try:
             if isinstance(pending, list):
-                self._transport.write(b"".join(map(frame_encoded, pending)))
+                self._transport.write(self._framed(pending))
             elif pending is not None:
-                self._transport.write(pending.framed or frame_encoded(pending))
+                self._transport.write(
+                    frame_deflated(pending)
+                    if self._deflates
+                    else pending.framed or frame_encoded(pending)
+                )
         except RuntimeError:
             # uvloop's, for a socket that broke in this very turn: `connection_lost` comes next, and
             # the other carriers of the turn must not go without their packets.
@@ -225,10 +235,13 @@ class FastWebSocket(asyncio.Protocol):
 
     # inside
 
+    def _framed(self, packets: list[Encoded]) -> bytes:
+        return b"".join(map(frame_deflated if self._deflates else frame_encoded, packets))
+
     def _drain(self, connection: EngineConnection) -> None:
         self.flush()
         while not self._paused and connection.carrier is self and (packets := connection.take()):
-            self._transport.write(b"".join(map(frame_encoded, packets)))
+            self._transport.write(self._framed(packets))
         if self._finishing and not self._paused:
             self._goodbye(NORMAL)
 
@@ -280,18 +293,20 @@ class FastWebSocket(asyncio.Protocol):
             self._hand_over(setup, data)
             return
         handshake = setup.handshake(request, self._transport)
-        query = Query(request.query).read()
+        query = handshake.query
         refused = request.check() or check_websocket(server, query, request.headers)
         if refused is not None:
             server.counters.refused += 1
             self._refuse(refused)
             return
-        self._transport.write(request.accept())
+        self._deflates = server.settings.compression and request.offers_deflate()
+        self._transport.write(request.accept(self._deflates))
         self._accept(server, handshake, query.get("sid"))
 
     def _accept(self, server: EngineServer, handshake: Handshake, sid: str | None) -> None:
         self._transport.set_write_buffer_limits(server.settings.outbox.high_water)
-        self._receiver = Receiver(server.settings.limits.max_payload)
+        limit = server.settings.limits.max_payload
+        self._receiver = Receiver(limit, inflates=self._deflates)
         self._turn = server.turn
         if sid is None:
             self._connection = server.open(handshake, self)
@@ -353,12 +368,14 @@ class _Setup:
         headers = Headers(request.head)
         secure = transport.get_extra_info("sslcontext") is not None
         client, secure = self.trusted.resolve(host, secure, request.headers)
+        cookie = request.headers.get("cookie")
         return Handshake(
-            path=request.path,
-            query=Query(request.query),
+            # Most of this is the same for most clients, and kept as long as they are connected.
+            path=sys.intern(request.path),
+            query=query_of(request.query),
             headers=headers,
-            cookies=Cookies(request.headers.get("cookie", "").encode("latin-1")),
-            client=client,
+            cookies=NO_COOKIES if cookie is None else Cookies(cookie.encode("latin-1")),
+            client=sys.intern(client),
             secure=secure,
         )
 
@@ -393,10 +410,14 @@ class _Request:
             return refusal.UPGRADE_REQUIRED
         return None
 
-    def accept(self) -> bytes:
+    def offers_deflate(self) -> bool:
+        return deflate.accepts(self.headers.get("sec-websocket-extensions", ""))
+
+    def accept(self, deflates: bool) -> bytes:
         key = self.headers["sec-websocket-key"].encode("latin-1")
         digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
-            b"sec-websocket-accept: %s\r\n\r\n" % binascii.b2a_base64(digest, newline=False)
+            b"sec-websocket-accept: %s\r\n%s\r\n"
+            % (binascii.b2a_base64(digest, newline=False), _DEFLATES if deflates else b"")
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -69,6 +71,12 @@ class Query(LazyMapping):
         return parse_qsl(self._raw.decode("latin-1"), keep_blank_values=True, max_num_fields=None)
 
 
+@lru_cache(maxsize=64)
+def query_of(raw: bytes) -> Mapping[str, str]:
+    """A query string, read. Nearly all clients connect with the same one, which they share."""
+    return MappingProxyType(Query(raw).read())
+
+
 class Cookies(LazyMapping):
     """The Cookie header."""
 
@@ -79,6 +87,9 @@ class Cookies(LazyMapping):
             name, found, value = part.partition("=")
             if found:
                 yield name.strip(), unquote(value.strip().strip('"'))
+
+
+NO_COOKIES: Final = Cookies(b"")
 
 
 def read_scope(scope: Scope) -> Handshake:

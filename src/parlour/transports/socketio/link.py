@@ -119,11 +119,9 @@ class SocketConnection(EngineConnection):
             self._refuse(namespace, INVALID_NAMESPACE, None)
             return
         link = SocketLink(self, namespace)
-        if self._joins is None:
-            self._joins = {}
         task = self.server.begin(self._join(link, packet.data))
-        if task is not None and self._joins is not None:
-            self._joins[namespace] = task
+        if task is not None:
+            self._joins = (self._joins or {}) | {namespace: task}
 
     async def _join(self, link: SocketLink, auth: Any) -> None:
         try:
@@ -138,19 +136,24 @@ class SocketConnection(EngineConnection):
             self._joined(link, payload)
 
     def _joined(self, link: SocketLink, payload: Mapping[str, Any]) -> None:
-        if self._joins is None:
+        if self._ended:
             # The connection went away while the endpoint was on its last step.
             self.server.endpoint.disconnected(link, "transport close")
             return
-        self._joins.pop(link.namespace, None)
+        self._join_is_over(link)
         self._links[link.namespace] = link
         self.send(self._session.accept(link.namespace, link.sid, payload), barrier=True)
         link.open()
 
     def _refused(self, link: SocketLink, error: ParlourError) -> None:
+        if not self._ended:
+            self._join_is_over(link)
+            self._refuse(link.namespace, error.message, error.to_wire())
+
+    def _join_is_over(self, link: SocketLink) -> None:
         if self._joins is not None:
             self._joins.pop(link.namespace, None)
-            self._refuse(link.namespace, error.message, error.to_wire())
+            self._joins = self._joins or None
 
     def _refuse(self, namespace: str, message: str, data: Any) -> None:
         self.server.counters.refused += 1
@@ -186,10 +189,15 @@ class SocketLink:
         return self._connection.buffered
 
     def send(self, encoded: Encoded) -> None:
-        if self._live:
-            self._connection.send(encoded)
-        elif not self._over:
-            self._hold(encoded)
+        if not self._live:
+            if not self._over:
+                self._hold(encoded)
+            return
+        # `EngineConnection.send` without the call: this happens once for each delivery. A link that
+        # is live has a connection that has not ended.
+        connection = self._connection
+        if connection.outbox is not None or not connection.carrier.write(encoded):
+            connection.send(encoded)
 
     def call(
         self, event: str, args: Sequence[Any], done: Callable[[Sequence[Any] | None], None]

@@ -23,6 +23,10 @@ class SocketSettings:
     websocket: bool = True
     """False leaves long-polling alone; the handshake then offers no upgrade."""
 
+    compression: bool = False
+    """Whether clients that offer permessage-deflate get it. Where the server below frames
+    (plain ASGI), that is its own setting."""
+
     allowed_origins: tuple[str, ...] | None = None
     """Origins (`https://host[:port]`) whose pages may connect, `*` for all; the origin that
     the request's Host header names always may. A request without an Origin header is no browser's:
