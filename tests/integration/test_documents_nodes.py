@@ -28,13 +28,15 @@ ANYBODY = User(id="", name="")
 
 @dataclass
 class Nodes:
-    """Two nodes in this process, and one in a process of its own that can be killed."""
+    """Two nodes in this process, and one in a process of its own that can be killed; it starts when
+    somebody goes there."""
 
     one: Served
     other: Served
     apart: ServerProcess
 
     async def editor_apart(self, stack: AsyncExitStack, name: str, note: str) -> Editor:
+        await self.apart.start()
         editor = Editor(note)
         url = f"http://127.0.0.1:{self.apart.port}"
         await editor.connect(url, await self.one.user(name))
@@ -73,7 +75,6 @@ async def nodes(
     one = await stack.enter_async_context(serve(None, tmp_path / "one", **shared))
     other = await stack.enter_async_context(serve(None, tmp_path / "other", **shared))
     apart = ServerProcess(folder, environment)
-    await apart.start()
     try:
         yield Nodes(one, other, apart)
     finally:
