@@ -5,6 +5,7 @@ import type { Extensions } from '@tiptap/core';
 import Collaboration from '@tiptap/extension-collaboration';
 import CollaborationCaret from '@tiptap/extension-collaboration-caret';
 import Highlight from '@tiptap/extension-highlight';
+import Link from '@tiptap/extension-link';
 import { TaskItem, TaskList } from '@tiptap/extension-list';
 import { TableKit } from '@tiptap/extension-table';
 import { Placeholder } from '@tiptap/extensions';
@@ -12,6 +13,7 @@ import StarterKit from '@tiptap/starter-kit';
 import type { Replica } from '@parlour/sdk/documents';
 import { BODY } from '@parlour/sdk/documents';
 
+import { isOwnFile, ownFile } from '../../lib/markdown';
 import { isSafeLink, readLink } from '../links';
 import { Picture } from './picture';
 
@@ -20,6 +22,15 @@ export interface Participant {
   color: string;
 }
 
+/** Of a link's attributes, which others may have written, only a safe address reaches the page. */
+const SafeLink = Link.extend({
+  renderHTML({ HTMLAttributes: { href } }) {
+    if (!isSafeLink(href)) return ['span', 0];
+    const address = isOwnFile(href) ? ownFile(href) : href;
+    return ['a', { href: address, target: '_blank', rel: 'noopener noreferrer nofollow' }, 0];
+  },
+});
+
 /** For a text that nobody edits, such as a version. */
 export function contentExtensions(editable: boolean): Extensions {
   return [
@@ -27,15 +38,15 @@ export function contentExtensions(editable: boolean): Extensions {
       // Undo is a person's own: the Collaboration extension brings it.
       undoRedo: false,
       dropcursor: { color: 'var(--accent)', width: 2 },
-      link: {
-        openOnClick: !editable,
-        autolink: true,
-        linkOnPaste: true,
-        defaultProtocol: 'https',
-        isAllowedUri: (address) => isSafeLink(address),
-        shouldAutoLink: (address) => isSafeLink(readLink(address) ?? ''),
-        HTMLAttributes: { target: '_blank', rel: 'noopener noreferrer nofollow' },
-      },
+      link: false,
+    }),
+    SafeLink.configure({
+      openOnClick: !editable,
+      autolink: true,
+      linkOnPaste: true,
+      defaultProtocol: 'https',
+      isAllowedUri: (address) => isSafeLink(address),
+      shouldAutoLink: (address) => isSafeLink(readLink(address) ?? ''),
     }),
     TaskList,
     TaskItem.configure({ nested: true }),
