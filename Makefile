@@ -53,11 +53,12 @@ format: $(VENV)/.dev node_modules/.installed ## Format the sources
 	$(BIN)/ruff check --fix .
 	npm run format
 
-bench: $(VENV)/.dev ## Measure connections and streams (JSON=file)
+bench: $(VENV)/.dev ## Measure connections, streams and documents (JSON=file)
 	$(BIN)/python -m benchmarks.connections $(if $(JSON),--json $(JSON))
 	$(BIN)/python -m benchmarks.streams $(if $(JSON),--json $(basename $(JSON))-streams.json)
 	$(BIN)/python -m benchmarks.reconnect $(if $(JSON),--json $(basename $(JSON))-reconnect.json)
 	$(BIN)/python -m benchmarks.pool $(if $(JSON),--json $(basename $(JSON))-pool.json)
+	$(BIN)/python -m benchmarks.documents $(if $(JSON),--json $(basename $(JSON))-documents.json)
 
 bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -18,7 +19,7 @@ from parlour.documents.replica import Author, Replica, Stored, Told
 from parlour.documents.room import Member, Room
 from parlour.documents.saving import Saver
 from parlour.errors import NotFound, ParlourError
-from parlour.ports import NoteText
+from parlour.ports import DocumentHead, NoteText
 from parlour.server.connections import Connection
 
 if TYPE_CHECKING:
@@ -172,17 +173,11 @@ class OpenDocument:
         replica = self.replica
         head, offset = replica.head, replica.known
         content = self.content()
-        markdown, text = to_markdown(content.body), to_text(content.body)
+        derive = partial(derive_text, content, head, offset)
+        # A large text would hold up everybody else's turn.
+        large = head.log_bytes + head.snapshot_bytes > RENDERED_AT_ONCE
+        derived = await asyncio.to_thread(derive) if large else derive()
         now = self._node.clock.now_ms()
-        derived = NoteText(
-            title=shown_title(content),
-            markdown=markdown,
-            html=to_html(content.body),
-            text=text,
-            generation=head.generation,
-            epoch=head.epoch,
-            offset=offset,
-        )
         version = await self._node.notes.save(self.note_id, derived, now)
         if version is None:
             return
@@ -268,6 +263,23 @@ class OpenDocument:
         if self.room.participants.of(node_id):
             self.room.tell_moved(self.room.participants.depart(node_id))
             self.saver.touch()
+
+
+RENDERED_AT_ONCE = 50_000
+"""Bytes of a document up to which its text is derived without a thread."""
+
+
+def derive_text(content: Content, head: DocumentHead, offset: int) -> NoteText:
+    """What is kept of a document beside the document."""
+    return NoteText(
+        title=shown_title(content),
+        markdown=to_markdown(content.body),
+        html=to_html(content.body),
+        text=to_text(content.body),
+        generation=head.generation,
+        epoch=head.epoch,
+        offset=offset,
+    )
 
 
 COLORS = ("#b4232a", "#1d6f42", "#1f5fbf", "#8a4b08", "#6b3fa0", "#0f766e", "#a21a68", "#4d5b12")

@@ -178,6 +178,7 @@ class Replica:
             await self.settled()
             return self.known
         self._check_pending(update, applied)
+        self._keep_refused(update, applied)
         return await self._enqueue(update, author)
 
     async def edit(self, work: Callable[[Doc[Any]], None], author: Author | None) -> int:
@@ -308,12 +309,16 @@ class Replica:
         self._refused += len(update)
         if self._refused > PENDING_BYTES:
             self._renew_live()
-        if applied.news is not None:
-            # Part of it is in the document now, so it has to be in the log.
-            self._put(applied.news, None)
+        self._keep_refused(update, applied)
         raise Conflict(
             "Too many updates wait for others that are not here: join again.", retryable_by="join"
         )
+
+    def _keep_refused(self, update: bytes, applied: Applied) -> None:
+        """The CRDT has refused updates too, and takes them in when their ground comes. What is in the
+        document has to be in the log: else the next one to send it would hear that it is known."""
+        if self._refused and applied.news is not None and applied.news != update:
+            self._put(applied.news, None)
 
     def _renew_live(self) -> None:
         """Forget the refused updates that the CRDT keeps for itself."""
@@ -363,6 +368,7 @@ class Replica:
             return
         if not applied.known:
             self._grown += len(update)
+            self._keep_refused(update, applied)
             self._tell([Told(update, author, offset)])
 
     async def _catch_up_later(self) -> None:
