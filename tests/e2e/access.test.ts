@@ -1,9 +1,8 @@
 /** Usable by keyboard, by screen readers and on small screens; readable in both themes. */
 
-import AxeBuilder from '@axe-core/playwright';
-import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { accessFaults as faults } from './accessibility';
 import { PHONE, Visitors } from './browser';
 import type { ChatPage } from './pages/chat';
 import { AppServer, PASSWORD } from './server';
@@ -23,20 +22,6 @@ afterAll(async () => {
   await visitors?.close();
   await server?.stop();
 });
-
-/** What WCAG 2.2 AA finds wrong with the page as it stands. */
-async function faults(page: Page): Promise<string[]> {
-  // Fading colours are not the colours that are read.
-  await page.addStyleTag({
-    content: '*, ::before, ::after { transition: none !important; animation: none !important }',
-  });
-  const { violations } = await new AxeBuilder({ page })
-    .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'])
-    .analyze();
-  return violations.flatMap(({ id, nodes }) =>
-    nodes.map((node) => `${id}: ${node.html.slice(0, 160)}`),
-  );
-}
 
 describe.each(['light', 'dark'] as const)('in %s', (theme) => {
   test('the sign-in page has no fault', async () => {

@@ -36,7 +36,7 @@ export async function plainBrowser(): Promise<{
   close: () => Promise<void>;
 }> {
   const port = await freePort();
-  const args = [...ARGUMENTS, `--remote-debugging-port=${port}`];
+  const args = [...ARGUMENTS, '--window-size=1280,900', `--remote-debugging-port=${port}`];
   const browser = await chromium.launch({ executablePath: CHROMIUM, args });
   const attached = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, { noDefaults: true });
   const [context] = attached.contexts();
@@ -78,6 +78,8 @@ export class Visitors {
     const context = await this.#browser.newContext({
       baseURL: this.#server.url,
       viewport: { width: 1280, height: 800 },
+      // The tests of the worker ask for it; elsewhere nothing stands between page and server.
+      serviceWorkers: 'block',
       ...options,
     });
     context.setDefaultTimeout(20_000);

@@ -1,8 +1,8 @@
 /** Two people in one channel, each in a browser of their own; a third who is not let in. */
 
-import AxeBuilder from '@axe-core/playwright';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { accessFaults } from './accessibility';
 import { PHONE, Visitors } from './browser';
 import { ChannelPage } from './pages/channel';
 import { AppServer, PASSWORD } from './server';
@@ -25,18 +25,6 @@ afterAll(async () => {
   await visitors?.close();
   await server?.stop();
 });
-
-async function faults(page: ChannelPage): Promise<string[]> {
-  await page.page.addStyleTag({
-    content: '*, ::before, ::after { transition: none !important; animation: none !important }',
-  });
-  const { violations } = await new AxeBuilder({ page: page.page })
-    .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'])
-    .analyze();
-  return violations.flatMap(({ id, nodes }) =>
-    nodes.map((node) => `${id}: ${node.html.slice(0, 160)}`),
-  );
-}
 
 describe('what one does, the other sees', () => {
   test('a message, shown as text and never as a part of the page', async () => {
@@ -276,7 +264,7 @@ describe.each(['light', 'dark'] as const)('in %s', (theme) => {
     await ann.openReplies('hello');
     await ann.answer('good morning').waitFor();
 
-    expect(await faults(ann)).toEqual([]);
+    expect(await accessFaults(ann.page)).toEqual([]);
   });
 });
 
@@ -293,5 +281,5 @@ test('on a phone nothing sticks out and the panel covers the channel', async () 
   );
 
   expect(wide).toBe(false);
-  expect(await faults(phone)).toEqual([]);
+  expect(await accessFaults(phone.page)).toEqual([]);
 });

@@ -76,7 +76,7 @@ test('profiles and settings change the answers', async () => {
 
 test('inside another application the page finds everything below its path', async () => {
   const people = await serve(AppServer.mounted());
-  const chat = await people.person('visitor', PASSWORD);
+  const chat = await people.person('visitor', PASSWORD, { serviceWorkers: 'allow' });
 
   const answer = await chat.converse('chairs');
   await chat.page.reload();
@@ -85,7 +85,12 @@ test('inside another application the page finds everything below its path', asyn
   await chat.newChat();
   await chat.thread('chairs').click();
   await chat.spoken('chairs').waitFor();
+  const scope = await chat.page.evaluate(async () => {
+    const { scope } = await navigator.serviceWorker.ready;
+    return new URL(scope).pathname;
+  });
 
+  expect(scope).toBe('/chat/');
   expect(answer).toBe('chairs: 6 pieces');
   expect(path).toMatch(/^\/chat\/c\/[0-9a-f-]{36}$/);
   expect(new URL(chat.page.url()).pathname).toBe(path);
