@@ -145,8 +145,9 @@ export class AppServer {
   }
 
   /** Replace the process as a deploy does. */
-  async restart(): Promise<void> {
+  async restart(settings: Settings = {}): Promise<void> {
     await this.#end('SIGTERM');
+    Object.assign(this.#launch.settings, settings);
     await this.begin();
   }
 

@@ -1,57 +1,56 @@
-/** The channels that a person belongs to, with what is unread in them and who of the others is there. */
+/** The channels that a person belongs to, for components, and who of the others is there. */
 
 import {
+  ChannelList,
   channelName,
   ChannelsApi,
-  countsAsUnread,
   Presence,
   type Api,
   type ChannelInfo,
-  type ChannelMessage,
   type Connection,
   type Person,
   type PresenceStatus,
-  type StreamEvent,
+  type UserStream,
 } from '@parlour/sdk';
 import { SvelteMap } from 'svelte/reactivity';
 
-/** News that only the server can count are asked for together. */
-const GATHER_MS = 250;
+/** People whose status is asked for at once. */
+const ASKED = 200;
 
 export class Channels {
   rows = $state.raw<readonly ChannelInfo[]>([]);
   state = $state<'loading' | 'ready' | 'failed'>('loading');
-  /** The channel whose newest messages are on the screen: what comes is read. */
-  viewing: string | null = null;
   readonly api: ChannelsApi;
   readonly presence: Presence;
   /** Of the others in direct channels, by user id. */
   readonly statuses = new SvelteMap<string, PresenceStatus>();
   readonly #userId: string;
-  readonly #connection: Connection;
-  readonly #stops: (() => void)[] = [];
-  #loading = false;
-  #stale = false;
-  #closed = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #list: ChannelList;
+  readonly #stops: (() => void)[];
+  #asked = '';
 
-  constructor(api: Api, connection: Connection, userId: string) {
+  constructor(api: Api, connection: Connection, stream: UserStream) {
     this.api = new ChannelsApi(api);
     this.presence = new Presence(connection);
-    this.#connection = connection;
-    this.#userId = userId;
-    void this.reload();
-    let live = false;
-    this.#stops.push(
-      connection.state.subscribe(({ phase }) => {
-        if (phase === 'live' && !live) void this.#enter();
-        if (phase !== 'live') live = false;
-        else live = true;
-      }),
-      connection.on('events:channel', (payload) => this.#hear(payload)),
+    this.#userId = stream.userId;
+    this.#list = new ChannelList(this.api, connection, stream);
+    this.#stops = [
+      this.#list.subscribe(({ phase, items }) => this.#show(phase, items)),
+      // Who came and went while there was no connection was not heard.
+      connection.onConnected(() => void this.#readStatuses()),
       connection.on('presence', (payload) => this.#hearPresence(payload)),
       () => this.presence.close(),
-    );
+      () => this.#list.close(),
+    ];
+  }
+
+  /** The channel whose newest messages are on the screen: what comes is read. */
+  get viewing(): string | null {
+    return this.#list.viewing;
+  }
+
+  set viewing(id: string | null) {
+    this.#list.viewing = id;
   }
 
   get channels(): ChannelInfo[] {
@@ -85,94 +84,32 @@ export class Channels {
     );
   }
 
-  /** What happened in the person's own stream. */
-  apply(event: StreamEvent): void {
-    const id = String(event.data['channel_id'] ?? '');
-    if (event.type === 'member:added') void this.reload();
-    else if (event.type === 'member:removed' || event.type === 'channel:deleted') {
-      this.rows = this.rows.filter((row) => row.id !== id);
-    } else if (event.type === 'channel:muted') {
-      this.#mark(id, { muted: event.data['muted'] === true });
-    } else if (event.type === 'channel:read') {
-      this.#mark(id, { read_seq: Number(event.data['read_seq']) });
-      this.#reloadSoon();
-    }
-  }
-
-  async reload(): Promise<void> {
-    if (this.#loading) {
-      this.#stale = true;
-      return;
-    }
-    this.#loading = true;
-    try {
-      const rows = await this.api.list();
-      if (this.#closed) return;
-      this.rows = rows;
-      this.state = 'ready';
-      await this.#readStatuses();
-    } catch {
-      if (this.rows.length === 0) this.state = 'failed';
-    } finally {
-      this.#loading = false;
-    }
-    // What happened while the answer was on its way may not be in it.
-    if (this.#stale) {
-      this.#stale = false;
-      await this.reload();
-    }
+  reload(): Promise<void> {
+    return this.#list.reload();
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#timer);
     for (const stop of this.#stops) stop();
   }
 
-  /** Once the rooms are entered everything is heard; what was said before is in the list. */
-  async #enter(): Promise<void> {
-    try {
-      await this.#connection.request('join-channels', {});
-    } catch {
-      // The next connection enters them again.
-    }
-    if (!this.#closed) await this.reload();
+  #show(phase: Channels['state'], items: readonly ChannelInfo[]): void {
+    this.rows = items;
+    this.state = phase;
+    const known = this.acquaintances.map(({ id }) => id).join(' ');
+    if (known === this.#asked) return;
+    this.#asked = known;
+    void this.#readStatuses();
   }
 
   async #readStatuses(): Promise<void> {
-    const ids = this.acquaintances.map((one) => one.id).slice(0, 200);
+    const ids = this.acquaintances.map(({ id }) => id).slice(0, ASKED);
     if (ids.length === 0) return;
-    const found = await this.api.statuses(ids);
-    for (const [id, { status }] of Object.entries(found)) this.statuses.set(id, status);
-  }
-
-  #hear(payload: unknown): void {
-    const { channel_id, data } = payload as {
-      channel_id: string;
-      data: { type: string; data: unknown };
-    };
-    if (data.type === 'message') this.#count(channel_id, data.data as ChannelMessage);
-    else if (data.type === 'message:delete') this.#reloadSoon();
-    else if (data.type === 'channel:updated') {
-      const told = (data.data as { channel: ChannelInfo }).channel;
-      this.#change(channel_id, (row) => ({ ...row, ...told }));
-    } else if (data.type === 'member:added' || data.type === 'member:removed') {
-      this.#reloadSoon();
+    try {
+      const found = await this.api.statuses(ids);
+      for (const [id, { status }] of Object.entries(found)) this.statuses.set(id, status);
+    } catch {
+      // The next connection asks again; until then they count as what was heard last.
     }
-  }
-
-  #count(id: string, message: ChannelMessage): void {
-    if (this.#loading) this.#stale = true;
-    const looked = this.viewing === id && message.parent_id === null;
-    const unread = looked ? false : countsAsUnread(message, this.#userId);
-    if (unread === null) this.#reloadSoon();
-    const mentioned = unread && message.mentions.includes(this.#userId);
-    this.#change(id, (row) => ({
-      ...row,
-      last_message_at: message.created_at,
-      unread: (row.unread ?? 0) + (unread ? 1 : 0),
-      unread_mentions: (row.unread_mentions ?? 0) + (mentioned ? 1 : 0),
-    }));
   }
 
   #hearPresence(payload: unknown): void {
@@ -184,21 +121,5 @@ export class Channels {
         this.statuses.set(one.id, one.status);
       }
     }
-  }
-
-  #mark(id: string, marks: { muted?: boolean; read_seq?: number }): void {
-    this.#change(id, (row) => ({
-      ...row,
-      ...(row.membership ? { membership: { ...row.membership, ...marks } } : {}),
-    }));
-  }
-
-  #change(id: string, change: (row: ChannelInfo) => ChannelInfo): void {
-    this.rows = this.rows.map((row) => (row.id === id ? change(row) : row));
-  }
-
-  #reloadSoon(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.reload(), GATHER_MS);
   }
 }

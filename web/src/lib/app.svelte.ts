@@ -8,6 +8,10 @@ import {
   newId,
   ParlourError,
   Tabs,
+  unregisterWorkers,
+  UserSettings,
+  UserStream,
+  Version,
   type AppInfo,
   type AuthConfig,
   type Connection,
@@ -25,7 +29,9 @@ import { environment } from './environment';
 import { t } from './i18n.svelte';
 import { newThread } from './new-thread.svelte';
 import { showNotice } from './notices';
+import { preferences } from './preferences.svelte';
 import { explain } from './problems';
+import { isBusy, ownDeployment } from './reload';
 import { router } from './router.svelte';
 import { ThreadList } from './threads.svelte';
 import { tabTitle } from './title.svelte';
@@ -56,6 +62,8 @@ class App {
   threads = $state.raw<ThreadList | null>(null);
   channels = $state.raw<Channels | null>(null);
   notes = $state.raw<Notes | null>(null);
+  /** The server is of another deployment than this page, which reloads when nobody is disturbed. */
+  outdated = $state(false);
   /** Why the person was signed out, for the sign-in page. */
   notice = $state<string | null>(null);
   /** Names of what the app needs from this person and does not have (`user_env`). */
@@ -67,6 +75,8 @@ class App {
   #commands: DurableCommands | null = null;
   #copies: DocumentCopies | null = null;
   #tabs: Tabs | null = null;
+  /** What belongs to the present connection and ends with it. */
+  #ends: (() => void)[] = [];
 
   get name(): string {
     return this.info?.name ?? this.config?.app.name ?? 'Parlour';
@@ -274,15 +284,37 @@ class App {
     connection.on('notification', showNotice);
     this.connection = connection;
     this.link = connection.state.get();
-    const channels = new Channels(this.api, connection, this.user!.id);
-    this.channels = channels;
+    const stream = new UserStream(connection, this.user!.id);
+    stream.hear({
+      event: ({ type, data }) => {
+        if (type === 'notification' && this.leads) showNotice(data);
+      },
+    });
+    const settings = new UserSettings(this.api, stream);
+    const version = this.#watchVersion(connection);
+    this.#ends = [
+      preferences.attach(settings),
+      ...[settings, version, stream].map((part) => () => part.close()),
+    ];
+    this.channels = new Channels(this.api, connection, stream);
     this.notes = new Notes(this.api, connection, this.#copies!);
-    this.threads = new ThreadList(this.api, connection, this.user!.id, (event) =>
-      channels.apply(event),
-    );
+    this.threads = new ThreadList(this.api, stream);
+  }
+
+  #watchVersion(connection: Connection): Version {
+    const version = new Version(connection.welcome, {
+      own: ownDeployment(),
+      ask: () => this.api.version(),
+      busy: isBusy,
+      prepare: unregisterWorkers,
+      key: storageKey('reloads'),
+    });
+    version.subscribe(({ outdated }) => (this.outdated = outdated));
+    return version;
   }
 
   #disconnect(): void {
+    for (const end of this.#ends.splice(0)) end();
     this.threads?.close();
     this.threads = null;
     this.notes?.close();

@@ -73,7 +73,8 @@ def build_http(node: Node) -> FastAPI:
     install_problems(app)
     for router in _ROUTERS:
         app.include_router(router)
-    app.mount("/", Page(), name="page")
+    page = Page(version=node.version, deployment=node.deployment_id)
+    app.mount("/", page, name="page")
     app.add_middleware(Guard, settings=node.settings, metrics=node.metrics)
     _allow_origins(app, node)
     return app

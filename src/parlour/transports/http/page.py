@@ -36,14 +36,17 @@ _NOT_BUILT: Final = """<!doctype html>
 
 
 class Page:
-    """An ASGI application over the folder of the built page."""
+    """An ASGI application over the folder of the built page. `version` and `deployment` are written into
+    the page, so that a copy that somebody kept knows how old it is."""
 
-    def __init__(self, folder: Path = STATIC) -> None:
+    def __init__(self, folder: Path = STATIC, version: str = "", deployment: str = "") -> None:
         self._index = folder / "index.html"
         self._policy = content_policy(self._index)
         self._files: GZipMiddleware | None = None
         if self._index.is_file():
-            self._files = GZipMiddleware(_Files(self._policy, directory=folder, html=True))
+            self._files = GZipMiddleware(
+                _Files(self._policy, _origin(version, deployment), directory=folder, html=True)
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._files is None:
@@ -61,9 +64,10 @@ class Page:
 class _Files(StaticFiles):
     """Static files with a fallback to index.html for the page's own addresses."""
 
-    def __init__(self, policy: str, *, directory: Path, html: bool) -> None:
+    def __init__(self, policy: str, origin: str, *, directory: Path, html: bool) -> None:
         super().__init__(directory=directory, html=html)
         self._policy = policy
+        self._origin = origin
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         try:
@@ -72,18 +76,26 @@ class _Files(StaticFiles):
             if error.status_code != 404 or not _is_page(path):
                 raise
             response = await super().get_response("index.html", scope)
-        response = await _based(response, str(scope.get("root_path", "")))
+        response = await _based(response, str(scope.get("root_path", "")), self._origin)
         response.headers["cache-control"] = _caching(path)
         response.headers["content-security-policy"] = self._policy
         return response
 
 
-async def _based(response: Response, root: str) -> Response:
-    """The page of an application that is mounted below a path: its addresses start there."""
-    if not root or not isinstance(response, FileResponse) or response.media_type != "text/html":
+async def _based(response: Response, root: str, origin: str) -> Response:
+    """The page with where it is mounted (its addresses start there), and with what it is of."""
+    if not isinstance(response, FileResponse) or response.media_type != "text/html":
         return response
     page = await anyio.Path(response.path).read_text("utf-8")
-    return HTMLResponse(page.replace(_AT_ROOT, f'<base href="{html.escape(root)}/"', 1))
+    base = f'<base href="{html.escape(root)}/"'
+    return HTMLResponse(page.replace(_AT_ROOT, origin + base, 1))
+
+
+def _origin(version: str, deployment: str) -> str:
+    if not version:
+        return ""
+    content, data = html.escape(version), html.escape(deployment)
+    return f'<meta name="parlour-version" content="{content}" data-deployment="{data}" />'
 
 
 def _is_own(path: str) -> bool:
