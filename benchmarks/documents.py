@@ -379,10 +379,17 @@ async def measure(edits: int, readers: int, documents: int) -> dict[str, Any]:
     trace = typing(edits)
     with tempfile.TemporaryDirectory(prefix="parlour-bench-") as name:
         folder = Path(name)
-        memory = await remember(documents, folder / "memory")
-        stored = await store(trace, folder)
+        results: dict[str, Any] = {"edits": edits}
+        results |= shown(await store(trace, folder))
+        results |= shown({"memory": await remember(documents, folder / "memory")})
         edited = await edit(trace[: min(len(trace), 15_000)], readers, folder / "edit")
-    return {"edits": edits, **stored, "editing": edited, "memory": memory}
+        return results | shown({"editing": edited})
+
+
+def shown(part: dict[str, Any]) -> dict[str, Any]:
+    """Print what is known so far."""
+    print(json.dumps(part, indent=2), flush=True)
+    return part
 
 
 def main() -> None:
@@ -394,7 +401,6 @@ def main() -> None:
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     results = uvloop.run(measure(options.edits, options.readers, options.documents))
-    print(json.dumps(results, indent=2))
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2))
 
