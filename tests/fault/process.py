@@ -17,7 +17,7 @@ from parlour.testing.servers import free_port
 
 APP = Path(__file__).with_name("app.py")
 PROGRAM = str(Path(sys.executable).with_name("parlour"))
-START_LIMIT_S = 60.0
+START_LIMIT_S = 120.0
 
 
 class ServerProcess:

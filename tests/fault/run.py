@@ -39,7 +39,7 @@ of what the database holds, which may be less than they saw. Counted apart."""
 RELOAD = "reload"
 """What the reader does, not the stage."""
 
-ROUND_LIMIT_S = 60.0
+ROUND_LIMIT_S = 180.0
 
 
 @dataclass
