@@ -16,10 +16,15 @@ from parlour.agents.errors import RuntimeUnavailable
 from parlour.agents.ports import Runtime, RuntimeFactory
 from parlour.agents.runtime import LocalRuntime, RuntimeLimits
 from parlour.agents.runtime.sandbox import Choice, choose_sandbox
-from parlour.testing.contracts.runtime import Bounds, RuntimeContract
+from parlour.testing.contracts.runtime import Bounds, RuntimeContract, opened
 
 LIMITS = RuntimeLimits(
-    output_bytes=50_000, processes=64, read_bytes=100_000, memory_bytes=2_000_000_000
+    output_bytes=50_000,
+    processes=64,
+    read_bytes=100_000,
+    memory_bytes=2_000_000_000,
+    file_bytes=5_000_000,
+    temporary_bytes=4_000_000,
 )
 
 
@@ -67,7 +72,7 @@ class LocalContract(RuntimeContract):
 
     @pytest.fixture
     def bounds(self) -> Bounds:
-        return Bounds(LIMITS.output_bytes, LIMITS.read_bytes, LIMITS.processes)
+        return Bounds(LIMITS.output_bytes, LIMITS.read_bytes, LIMITS.file_bytes, LIMITS.processes)
 
     @pytest.fixture
     def count_processes(self) -> Callable[[Runtime], int]:
@@ -88,14 +93,39 @@ class TestInBubblewrap(LocalContract):
         except RuntimeUnavailable as error:
             missing(str(error))
 
-    async def test_there_is_no_network(self, make: RuntimeFactory) -> None:
-        runtime = make("network")
-        await runtime.open()
-
+    async def test_there_is_no_network(self, runtime: Runtime) -> None:
         result = await runtime.run("cat /proc/net/dev | grep -c :", timeout_s=60)
-        await runtime.close()
 
         assert result.output == "1\n"
+
+    async def test_temporary_files_are_its_own_and_bounded(
+        self, make: RuntimeFactory, runtime: Runtime
+    ) -> None:
+        filled = await runtime.run("head -c 4900000 /dev/zero > /tmp/x; echo $?", timeout_s=60)
+        async with opened(make) as other:
+            seen = await other.run("ls -A /tmp", timeout_s=60)
+
+        assert filled.output.splitlines()[-1] != "0"
+        assert seen.output == ""
+
+    async def test_its_user_has_a_name(self, runtime: Runtime) -> None:
+        result = await runtime.run("whoami; echo ~; ls /etc/ssl/certs | grep -c .", timeout_s=60)
+
+        name, home, certificates = result.output.split()
+        assert (name, home) == ("agent", "/workspace")
+        assert int(certificates) > 0
+
+    async def test_a_server_on_its_own_port_can_be_reached_inside(self, runtime: Runtime) -> None:
+        serve = "python3 -m http.server 8765 --bind localhost > /dev/null 2>&1 &"
+        fetch = "import urllib.request as u; print(u.urlopen('http://localhost:8765').status)"
+        await runtime.run(serve, timeout_s=60)
+
+        result = await runtime.run(
+            f'until python3 -c "{fetch}" 2> /dev/null; do sleep 0.2; done', timeout_s=60
+        )
+
+        assert result.exit_code == 0
+        assert "200\n" in result.output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give workspaces users of their own")

@@ -133,11 +133,27 @@ async def test_a_folder_that_a_workspace_s_user_cannot_reach_is_told(workspaces:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_workspaces_have_users_of_their_own() -> None:
-    users = {workspace_user(f"/data/workspaces/{n}") for n in range(100)}
+def test_workspaces_have_users_of_their_own(tmp_path: Path) -> None:
+    users = {workspace_user(tmp_path / str(n)) for n in range(100)}
 
     assert len(users) == 100
     assert all(user is not None and user > 2**30 for user in users)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_a_workspace_that_was_moved_keeps_its_user(workspaces: Path) -> None:
+    before = LocalRuntime("s", workspaces / "a")
+    await before.open()
+    await before.run("echo kept > file", timeout_s=LONG_S)
+    await before.close()
+    os.rename(workspaces / "a", workspaces / "b")
+
+    after = LocalRuntime("s", workspaces / "b")
+    await after.open()
+    result = await after.run("echo more >> file; cat file", timeout_s=LONG_S)
+    await after.close()
+
+    assert result.output == "kept\nmore\n"
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "x" * 200, "a\0"])

@@ -64,7 +64,7 @@ class LocalRuntime:
         self._closed = False
         root = folder.absolute() / session_id
         self._files = Workspace(
-            root, workspace_user(str(root)), self._limits.read_bytes, self._limits.listed_files
+            root, workspace_user(root), self._limits.read_bytes, self._limits.listed_files
         )
 
     @property

@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -100,7 +101,7 @@ class Sandbox:
             *(
                 word
                 for path, fd in made_files.items()
-                for word in ("--ro-bind-data", str(fd), path)
+                for word in ("--perms", "0644", "--ro-bind-data", str(fd), path)
             ),
             *("--size", str(tmp), "--perms", "1777", "--tmpfs", "/tmp"),
             *("--ro-bind", str(KEEPER), KEEPER_INSIDE),
@@ -114,11 +115,16 @@ def _start(python: str) -> list[str]:
     return [python, "-I", "-S", "-B", "-c", START]
 
 
-def workspace_user(name: str) -> int | None:
-    """The user of a workspace: one of its own where the server may choose (root), else None."""
+def workspace_user(root: Path) -> int | None:
+    """The user of a workspace: one of its own where the server may choose (root), else None. A folder that has
+    one already keeps it, wherever it was moved to."""
     if os.geteuid() != 0:
         return None
-    digest = hashlib.sha256(name.encode()).digest()
+    with suppress(OSError):
+        owner = root.stat(follow_symlinks=False).st_uid
+        if FIRST_USER <= owner < FIRST_USER + USERS:
+            return owner
+    digest = hashlib.sha256(str(root).encode()).digest()
     return FIRST_USER + int.from_bytes(digest[:8], "big") % USERS
 
 
@@ -190,19 +196,22 @@ def _system(python: str, network: bool) -> list[str]:
             binds += ["--symlink", os.readlink(folder), folder]
         elif os.path.isdir(folder):
             binds += ["--ro-bind", folder, folder]
-    # Made beforehand, because folders that a bind needs above it are otherwise closed to all but root.
-    prefixes = _prefixes(python)
-    for folder in sorted(
-        {str(one) for prefix in (*prefixes, "/etc/x") for one in Path(prefix).parents}
-    ):
-        if folder != "/":
-            binds += ["--perms", "0755", "--dir", folder]
     names = CONFIGURATION + (NETWORK if network else ())
+    prefixes = _prefixes(python)
+    # Made beforehand, because folders that a bind needs above it are otherwise closed to all but root.
+    for folder in _above(*prefixes, *(f"/etc/{name}" for name in names)):
+        binds += ["--perms", "0755", "--dir", folder]
     for name in names:
         binds += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for prefix in prefixes:
         binds += ["--ro-bind", prefix, prefix]
     return [*binds, "--proc", "/proc", "--dev", "/dev"]
+
+
+def _above(*paths: str) -> list[str]:
+    """The folders above these, the upper first."""
+    folders = {str(folder) for path in paths for folder in Path(path).parents}
+    return sorted(folders - {"/"})
 
 
 def _prefixes(python: str) -> list[str]:

@@ -14,6 +14,7 @@ use no mocks, and ask for more fixtures only where the contract needs another ab
 passes, a restart).
 """
 
+from parlour.testing.contracts.agent_files import AgentFilesContract
 from parlour.testing.contracts.agents import AgentStoreContract
 from parlour.testing.contracts.archive import ArchiveContract
 from parlour.testing.contracts.bus import BusContract
@@ -24,12 +25,14 @@ from parlour.testing.contracts.files import FileStoreContract
 from parlour.testing.contracts.hot_log import HotLogContract
 from parlour.testing.contracts.leases import LeasesContract
 from parlour.testing.contracts.pool import ConnectionPoolContract
+from parlour.testing.contracts.runtime import RuntimeContract
 from parlour.testing.contracts.sessions import SessionStoreContract
 from parlour.testing.contracts.threads import ThreadStoreContract
 from parlour.testing.contracts.usage import UsagePoolContract
 from parlour.testing.contracts.users import UserStoreContract
 
 __all__ = [
+    "AgentFilesContract",
     "AgentStoreContract",
     "ArchiveContract",
     "BusContract",
@@ -40,6 +43,7 @@ __all__ = [
     "FileStoreContract",
     "HotLogContract",
     "LeasesContract",
+    "RuntimeContract",
     "SessionStoreContract",
     "ThreadStoreContract",
     "UsagePoolContract",

@@ -35,6 +35,7 @@ class Bounds:
 
     output_bytes: int
     read_bytes: int
+    file_bytes: int
     processes: int | None = 128
 
 
@@ -120,6 +121,22 @@ class RuntimeContract:
         assert ended.exit_code == 7
         assert after.exit_code == 0
         assert after.output.endswith("sub\n")
+
+    async def test_a_shell_that_closed_every_descriptor_comes_back(self, runtime: Runtime) -> None:
+        await sh(runtime, 'for fd in $(seq 3 254); do eval "exec $fd>&-"; done; echo closed')
+
+        results = [await sh(runtime, "echo well") for _ in range(2)]
+
+        assert results[-1].output.endswith("well\n")
+
+    async def test_letters_that_are_no_characters_harm_nothing(self, runtime: Runtime) -> None:
+        command = await sh(runtime, "echo a\ud800b\0c")
+        cell = await runtime.run_cell("print('a\ud800b')", LONG_S)
+        after = await runtime.run_cell("1", LONG_S)
+
+        assert command.exit_code == 0
+        assert cell.exit_code is not None
+        assert after.output.endswith("1\n")
 
     async def test_commands_run_one_at_a_time(self, runtime: Runtime) -> None:
         command = "[ -e busy ] && echo together; touch busy; sleep 0.05; rm busy"
@@ -514,17 +531,17 @@ class RuntimeContract:
 
     # -- escapes ---------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("path", ESCAPES)
-    async def test_no_path_leads_out_of_the_workspace(self, runtime: Runtime, path: str) -> None:
+    async def test_no_path_leads_out_of_the_workspace(self, runtime: Runtime) -> None:
         await sh(runtime, "ln -s / link; ln -s loop loop; ln -s /etc/passwd file-link; mkdir -p a")
 
-        for attempt in (
-            lambda: runtime.read_file(path),
-            lambda: runtime.write_file(path, "escaped"),
-            lambda: runtime.edit_file(path, "root", "escaped"),
-        ):
-            with pytest.raises(WorkspaceEscape):
-                await attempt()
+        for path in ESCAPES:
+            for attempt in (
+                runtime.read_file(path),
+                runtime.write_file(path, "escaped"),
+                runtime.edit_file(path, "root", "escaped"),
+            ):
+                with pytest.raises(WorkspaceEscape):
+                    await attempt
 
     @pytest.mark.parametrize("path", ["", ".", "a\0b", "x" * 300, "x/" * 3000])
     async def test_what_is_no_path_is_refused(self, runtime: Runtime, path: str) -> None:
@@ -603,6 +620,15 @@ class RuntimeContract:
             await until(_fewer(runtime, count_processes, 0), LONG_S)
             assert at_most <= bounds.processes + 10
             assert after.output.endswith("well\n")
+
+    async def test_a_file_that_grows_is_bounded(self, runtime: Runtime, bounds: Bounds) -> None:
+        twice = 2 * bounds.file_bytes
+
+        result = await sh(runtime, f"head -c {twice} /dev/zero > big; echo $?; stat -c %s big")
+
+        code, size = result.output.split()[-2:]
+        assert code != "0"
+        assert int(size) <= bounds.file_bytes
 
     async def test_memory_is_bounded(self, runtime: Runtime) -> None:
         result = await runtime.run_cell("x = bytearray(1 << 40)", LONG_S)

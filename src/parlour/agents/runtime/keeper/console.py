@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -30,6 +31,9 @@ DRAIN_S = 0.1
 
 IDLE_BYTES = 4096
 """What is kept of output between two commands; it is shown before that of the next one."""
+
+HIGH = 200
+"""The first descriptor that is the keeper's in a shell."""
 
 CLEARED = b"[the limit of processes was reached: everything that ran here was ended]\n"
 
@@ -259,7 +263,7 @@ class Shell(Console):
     def open_input(self) -> tuple[tuple[int, ...], int]:
         """A text goes through a file in memory that is shared with the shell, which is only told to read
         it: a typed line ends at 4,095 bytes, and control characters in it act."""
-        start, text = os.memfd_create("start"), os.memfd_create("text")
+        start, text = _memory_file("start"), _memory_file("text")
         os.write(start, SHELL_START.replace("{file}", str(start)).encode())
         return (start, text), text
 
@@ -273,8 +277,21 @@ class Shell(Console):
         os.ftruncate(self.input, 0)
         os.pwrite(self.input, text.encode("utf-8", "replace") + b"\n", 0)
         file = f"/dev/fd/{self.input}"
-        line = f"PROMPT_COMMAND=__parlour_end; __parlour_mark={self.mark}; . {file} < /dev/null\n"
+        # A shell that closed the file can be told nothing any more: it goes, and the next one is a new one.
+        line = (
+            f"[ -r {file} ] || exit 1; PROMPT_COMMAND=__parlour_end; "
+            f"__parlour_mark={self.mark}; . {file} < /dev/null\n"
+        )
         write_all(self.master, line.encode())
+
+
+def _memory_file(name: str) -> int:
+    """Far above the numbers that scripts use."""
+    low = os.memfd_create(name)
+    try:
+        return fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, HIGH)
+    finally:
+        os.close(low)
 
 
 SHELL_START = r"""
