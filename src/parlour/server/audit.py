@@ -26,6 +26,9 @@ CHECK_SECONDS: Final = 2.0
 PERIOD_SECONDS: Final = 300.0
 """How often the pool is looked through without one."""
 
+REST_SHARE: Final = 20
+"""How many times as long as it took nothing is looked through, however many doubts come."""
+
 AT_ONCE: Final = 50
 
 
@@ -37,6 +40,7 @@ class Audit:
         self._registrar = registrar
         self._doubtful = False
         self._done_at = node.clock.monotonic()
+        self._rest = 0.0
 
     def doubt(self) -> None:
         """The pool may have lost something."""
@@ -44,8 +48,8 @@ class Audit:
 
     async def when_due(self) -> None:
         """Raises `Unavailable`; then it is still due."""
-        now = self._node.clock.monotonic()
-        if not self._doubtful and now - self._done_at < PERIOD_SECONDS:
+        began = self._node.clock.monotonic()
+        if began - self._done_at < (self._rest if self._doubtful else PERIOD_SECONDS):
             return
         self._doubtful = False
         try:
@@ -53,7 +57,8 @@ class Audit:
         except BaseException:
             self._doubtful = True
             raise
-        self._done_at = now
+        self._done_at = self._node.clock.monotonic()
+        self._rest = REST_SHARE * (self._done_at - began)
 
     async def _look_through(self) -> None:
         registrar = self._registrar
