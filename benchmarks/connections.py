@@ -25,15 +25,16 @@ SESSION = "thread:idle-r#"
 def measure(name: str, count: int, warm: int) -> dict[str, Any]:
     """Connect, wait, look. Parlour's connections are also measured as sessions: each follows a
     conversation of its own."""
-    result = _idle(name, count, warm)
+    result = measure_idle(name, count, warm)
     if name == "parlour":
-        result["kb_per_session"] = _idle(
+        result["kb_per_session"] = measure_idle(
             name, count, warm, rooms=count, join=f'420["subscribe",{{"stream":"{SESSION}"}}]'
         )["kb_per_connection"]
     return result
 
 
-def _idle(name: str, count: int, warm: int, **options: Any) -> dict[str, Any]:
+def measure_idle(name: str, count: int, warm: int, **options: Any) -> dict[str, Any]:
+    """Connects per second, and memory of each connection."""
     with serving(name) as peer, idle_clients(peer, warm):
         time.sleep(SETTLE_SECONDS)
         before = usage(peer.pid)
@@ -56,8 +57,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
-    names = options.peers.split(",")
-    prepare(names)
+    names = prepare(options.peers.split(","))
     results: dict[str, Any] = {}
     for name in names:
         results[name] = measure(name, options.count, options.warm)

@@ -1,7 +1,8 @@
-"""Fan-out, requests, connects and memory of Parlour beside its peers and a C floor, in one run.
+"""Fan-out, requests, connects, memory and latency of Parlour beside its peers and a C floor, in one
+run.
 
-    python -m benchmarks.fanout [--json FILE] [--full] [--peers parlour,c_floor] [--rounds 2]
-    [--seconds 1.5]
+    python -m benchmarks.fanout [--json FILE] [--full] [--quick] [--peers parlour,c_floor]
+    [--rounds 2] [--seconds 1]
 
 Every server has its own process on the first core, the load generator (C, epoll) has the second.
 All servers stay up, and each scenario visits them in turn, so that a change of the machine's mood
@@ -9,6 +10,8 @@ meets all of them. A rate is per second of the server's core: what was delivered
 share of the core that the server had meanwhile. On a quiet machine that share is nearly one; on a
 busy one the division takes out what other programs took. The raw rates are in the document too. The
 figure of a scenario is the median of its rounds.
+
+What cannot be measured here (no Node.js, no Redis, a server that fails) is said and left out.
 
 What the figures do not say: the network is the loopback interface; clients do nothing with what
 they get; the peers keep no history, no positions and no bounds, Parlour does."""
@@ -18,25 +21,29 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
-import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 from benchmarks.connections import measure as measure_connections
-from benchmarks.processes import Peer, prepare, run_load, serving
-from parlour.testing.servers import running_postgres, running_redis
+from benchmarks.connections import measure_idle
+from benchmarks.processes import BenchmarkError, Peer, prepare, run_load, serving
+from benchmarks.report import compare, figure, machine, print_ratios, print_rows
+from parlour.testing.servers import ServerMissing, running_postgres, running_redis
 
-PEERS = ["parlour", "parlour_asgi", "python_socketio", "node_socketio", "c_floor"]
-LOAD_LIMIT = 0.95
-"""A load generator that uses more of its core may be what is measured."""
+PEERS: Final = ["parlour", "parlour_asgi", "python_socketio", "node_socketio", "c_floor"]
+TWO_NODES: Final = ("parlour", "python_socketio", "node_socketio")
+SUBSCRIBE: Final = '420["subscribe",{"stream":"thread:bench-r#"}]'
+RECEIVERS: Final = 200
+MANY: Final = 10_000
+"""Idle connections of the second measurement of memory."""
 
-TWO_NODES = ("parlour", "python_socketio", "node_socketio")
-SUBSCRIBE = '420["subscribe",{"stream":"thread:bench-r#"}]'
+Runs = dict[str, dict[str, list[dict[str, float]]]]
 
 
 @dataclass(frozen=True)
@@ -60,93 +67,124 @@ def fan(name: str, clients: int, rooms: int, burst: int, full: bool = False) -> 
     return Scenario(name, "fan", "deliveries", options | joining, full)
 
 
-SCENARIOS = [
+SCENARIOS: Final = [
     fan("single", 200, 1, 1),
-    fan("burst4", 200, 1, 4, full=True),
+    fan("burst4", 200, 1, 4),
     fan("burst16", 200, 1, 16),
     fan("clients1000", 1000, 1, 1),
     fan("clients1000_burst16", 1000, 1, 16, full=True),
     fan("rooms500", 1000, 500, 1),
-    fan("rooms500_burst4", 1000, 500, 4, full=True),
+    fan("rooms500_burst4", 1000, 500, 4),
     Scenario("ack", "ack", "acks", {"clients": 200, "request": '421["heartbeat",{}]'}),
 ]
+LAST: Final = fan("two_nodes", RECEIVERS + 1, 1, 16)
+
+
+class Watch:
+    """The console, with a bar for what is being done."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._progress = Progress(
+            *Progress.get_default_columns(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Watch:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, name: str, steps: int) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=steps)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """One measurement; where it is not possible, that is said, and the others go on."""
+        assert self._task is not None
+        self._progress.update(self._task, description=name)
+        try:
+            yield
+        except BenchmarkError as error:
+            self.console.print(f"{name}: {error}", style="red")
+        self._progress.advance(self._task)
 
 
 def measure(
-    names: list[str], scenarios: list[Scenario], rounds: int, seconds: float
-) -> dict[str, dict[str, list[dict[str, float]]]]:
+    watch: Watch, names: list[str], scenarios: list[Scenario], rounds: int, seconds: float
+) -> Runs:
     """Scenario by scenario, peer by peer, all rounds."""
-    samples: dict[str, dict[str, list[dict[str, float]]]] = {
-        scenario.name: {name: [] for name in names} for scenario in scenarios
-    }
+    samples: Runs = {scenario.name: {name: [] for name in names} for scenario in scenarios}
+    watch.begin("fan-out", rounds * len(scenarios) * len(names))
     with ExitStack() as servers:
         peers = [servers.enter_context(serving(name)) for name in names]
-        for number in range(rounds):
+        for _ in range(rounds):
             for scenario in scenarios:
                 for peer in peers:
-                    _progress(number, rounds, scenario.name, peer.name)
-                    samples[scenario.name][peer.name].append(scenario.run(peer, seconds))
+                    with watch.step(f"{scenario.name}, {peer.name}"):
+                        samples[scenario.name][peer.name].append(scenario.run(peer, seconds))
     return samples
 
 
-def _progress(number: int, rounds: int, scenario: str, peer: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{number + 1}/{rounds} {scenario:20} {peer:20}", end="", file=sys.stderr)
-
-
-def summarise(
-    scenarios: list[Scenario], samples: dict[str, dict[str, list[dict[str, float]]]]
-) -> dict[str, dict[str, dict[str, Any]]]:
+def summarise(scenarios: list[Scenario], samples: Runs) -> dict[str, dict[str, dict[str, Any]]]:
     """The figure of each scenario and peer."""
     return {
         scenario.name: {
-            name: _figure(scenario, runs) for name, runs in samples[scenario.name].items()
+            name: figure(scenario.value, runs)
+            for name, runs in samples[scenario.name].items()
+            if runs
         }
         for scenario in scenarios
     }
 
 
-def _figure(scenario: Scenario, runs: list[dict[str, float]]) -> dict[str, Any]:
-    per_core = [run[scenario.value] / max(run["server_cpu"], 0.01) for run in runs]
-    return {
-        "per_core_second": round(median(per_core)),
-        "per_second": round(median(run[scenario.value] for run in runs)),
-        "cpu_us": round(1e6 / median(per_core), 2) if median(per_core) else None,
-        "server_cpu": round(median(run["server_cpu"] for run in runs), 2),
-        "load_cpu": round(max(run["load_cpu"] for run in runs), 2),
-        "load_is_the_limit": any(run["load_cpu"] > LOAD_LIMIT for run in runs),
-    }
+def measure_two_nodes(
+    watch: Watch, names: list[str], rounds: int, seconds: float
+) -> dict[str, Any]:
+    """One client publishes on node A, 200 listen on node B, Redis in between: bursts of 16. The
+    rate is per second of CPU that the two nodes used together."""
+    found: dict[str, Any] = {}
+    watch.begin("two nodes", len(names))
+    with running_redis() as redis, running_postgres() as postgres:
+        for number, name in enumerate(names):
+            with watch.step(f"two nodes, {name}"):
+                stores = [redis.url]
+                if name == "parlour":
+                    stores.append(_database(postgres, f"bench{number}"))
+                with serving(name, stores=stores) as a, serving(name, stores=stores) as b:
+                    options = LAST.options | {"publisher": a.port, "pids": f"{a.pid},{b.pid}"}
+                    runs = [run_load("fan", b, seconds=seconds, **options) for _ in range(rounds)]
+                found[name] = figure(LAST.value, runs)
+    return found
 
 
-def compare(figures: dict[str, Any], memory: dict[str, Any]) -> dict[str, float]:
-    """Parlour over each peer, named as the goals are."""
-    ratios: dict[str, float] = {}
-    for scenario, by_peer in figures.items():
-        ours = by_peer.get("parlour")
-        for peer, theirs in by_peer.items():
-            if ours and peer != "parlour" and theirs["per_core_second"]:
-                ratios[f"{scenario}_vs_{peer}"] = round(
-                    ours["per_core_second"] / theirs["per_core_second"], 2
-                )
-    ours = memory.get("parlour")
-    if ours is None:
-        return ratios
-    ratios["kb_per_connection"] = ours["kb_per_connection"]
-    if "kb_per_session" in ours:
-        ratios["kb_per_session"] = ours["kb_per_session"]
-    for peer, theirs in memory.items():
-        if peer != "parlour" and theirs["connects_per_core_second"]:
-            ratios[f"connect_vs_{peer}"] = round(
-                ours["connects_per_core_second"] / theirs["connects_per_core_second"], 2
-            )
-    return ratios
+def measure_memory(watch: Watch, names: list[str], count: int, many: int) -> dict[str, Any]:
+    """Idle connections: `count` of each server, and `many` of Parlour."""
+    found: dict[str, Any] = {}
+    watch.begin("idle connections", len(names) + 1)
+    for name in names:
+        with watch.step(f"idle connections, {name}"):
+            found[name] = measure_connections(name, count, 200)
+    with watch.step(f"{many} idle connections, parlour"):
+        if many and "parlour" in found:
+            figures = measure_idle("parlour", many, 200)
+            found["parlour"][f"kb_per_connection_{many}"] = figures["kb_per_connection"]
+    return found
 
 
 def latency(peer: Peer, events_per_second: float, seconds: float) -> dict[str, float]:
     """From sending an append to each of 200 receivers, at a steady rate."""
     publish = '42["publish",{"stream":"thread:bench-r#","n":1}]'
     result = run_load(
-        "latency", peer, clients=200, join=SUBSCRIBE, publish=publish,
+        "latency", peer, clients=RECEIVERS, join=SUBSCRIBE, publish=publish,
         rate=max(1, round(events_per_second)), seconds=seconds,
     )  # fmt: skip
     return {
@@ -157,99 +195,98 @@ def latency(peer: Peer, events_per_second: float, seconds: float) -> dict[str, f
     }
 
 
-def measure_latency(names: list[str], figures: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Each at half of its own rate for single events."""
+def measure_latency(
+    watch: Watch, names: list[str], figures: dict[str, Any], seconds: float, redis: bool
+) -> dict[str, Any]:
+    """Each server at half of its own rate for single events; Parlour also with what it sends stored
+    in SQLite, and over Redis."""
     found: dict[str, Any] = {}
-    for name in names:
+    servers = [name for name in names if name != "c_floor"]
+    if "parlour" in names:
+        servers.append("parlour_stored")
+    watch.begin("latency", len(servers) + redis)
+    for name in servers:
         known = figures["single"].get(name) or figures["single"].get("parlour")
-        if known is None:
-            continue
-        with serving(name) as peer:
-            found[name] = latency(peer, round(known["per_second"] / 200 / 2), seconds)
+        with watch.step(f"latency, {name}"):
+            if known is not None:
+                with serving(name) as peer:
+                    found[name] = latency(peer, _half(known), seconds)
+    if redis and "parlour" in figures["single"]:
+        with watch.step("latency, parlour_redis"):
+            found["parlour_redis"] = _latency_over_redis(figures["single"]["parlour"], seconds)
     return found
 
 
-def measure_two_nodes(names: list[str], rounds: int, seconds: float) -> dict[str, Any]:
-    """One client publishes on node A, 200 listen on node B, Redis in between: bursts of 16. The
-    rate is per second of CPU that the two nodes used together."""
-    found: dict[str, Any] = {}
-    scenario = fan("two_nodes", 201, 1, 16)
+def _latency_over_redis(known: dict[str, Any], seconds: float) -> dict[str, float]:
     with running_redis() as redis, running_postgres() as postgres:
-        for number, name in enumerate(name for name in names if name in TWO_NODES):
-            database = asyncio.run(postgres.create_database(f"bench{number}"))
-            url = database.replace("postgresql://", "postgresql+asyncpg://", 1)
-            stores = [redis.url, url] if name == "parlour" else [redis.url]
-            with serving(name, stores=stores) as a, serving(name, stores=stores) as b:
-                options = scenario.options | {"publisher": a.port, "pids": f"{a.pid},{b.pid}"}
-                runs = [run_load("fan", b, seconds=seconds, **options) for _ in range(rounds)]
-            found[name] = _figure(scenario, runs)
-    return found
+        stores = [redis.url, _database(postgres, "latency")]
+        with serving("parlour", stores=stores) as peer:
+            return latency(peer, _half(known), seconds)
 
 
-def machine() -> dict[str, Any]:
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return {
-        "cpu": models[0] if models else platform.machine(),
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "load_average": os.getloadavg(),
-    }
+def _half(known: dict[str, Any]) -> int:
+    return int(known["per_second"] / RECEIVERS / 2)
 
 
-def print_table(title: str, rows: dict[str, dict[str, Any]]) -> None:
-    print(f"\n{title}")
-    for name, row in rows.items():
-        print(f"  {name:18}", "  ".join(f"{key} {value}" for key, value in row.items()))
+def _database(postgres: Any, name: str) -> str:
+    url: str = asyncio.run(postgres.create_database(name))
+    return url.replace("postgresql://", "postgresql+asyncpg://", 1)
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Fan-out beside other servers.")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--full", action="store_true", help="all scenarios, more and longer rounds")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float)
-    parser.add_argument("--no-redis", action="store_true", help="leave the two nodes out")
-    parser.add_argument("--count", type=int, help="idle connections")
+    parser.add_argument("--no-redis", action="store_true", help="leave Redis out")
+    parser.add_argument("--count", type=int, help="idle connections of each server")
     options = parser.parse_args()
-    options.rounds = options.rounds or (5 if options.full else 2)
-    options.seconds = options.seconds or (3.0 if options.full else 1.0)
-    options.count = options.count or (10_000 if options.full else 1_000)
+    rounds, seconds, count = (5, 3.0, MANY) if options.full else (2, 1.0, 2000)
+    if options.quick:
+        rounds, seconds, count = 1, 0.3, 300
+    options.rounds = options.rounds or rounds
+    options.seconds = options.seconds or seconds
+    options.count = options.count or count
     return options
 
 
 def main() -> None:
     options = read_options()
-    names = options.peers.split(",")
-    prepare(names)
+    names = prepare(options.peers.split(","))
+    redis = not options.no_redis
     scenarios = [scenario for scenario in SCENARIOS if options.full or not scenario.full]
-    samples = measure(names, scenarios, options.rounds, options.seconds)
-    figures = summarise(scenarios, samples)
-    for scenario, rows in figures.items():
-        print_table(scenario, rows)
-    two_nodes = (
-        {} if options.no_redis else measure_two_nodes(names, options.rounds, options.seconds)
-    )
-    print_table("two nodes", two_nodes)
-    with_state = [name for name in names if name != "c_floor"]
-    memory = {name: measure_connections(name, options.count, 200) for name in with_state}
-    print_table("idle connections", memory)
-    slow = [name for name in [*names, "parlour_stored"] if name != "c_floor"]
-    latencies = measure_latency(slow, figures, options.seconds)
-    print_table("latency at half load", latencies)
-    ratios = compare(figures | {"two_nodes": two_nodes}, memory)
-    print_table("ratios", {name: {"": value} for name, value in ratios.items()})
+    console = Console()
+    with Watch() as watch:
+        samples = measure(watch, names, scenarios, options.rounds, options.seconds)
+        figures = summarise(scenarios, samples)
+        for scenario, rows in figures.items():
+            print_rows(console, scenario, rows)
+        if redis:
+            try:
+                both = [name for name in names if name in TWO_NODES]
+                nodes = measure_two_nodes(watch, both, options.rounds, options.seconds)
+                figures["two_nodes"] = nodes
+                print_rows(console, "two nodes", nodes)
+            except ServerMissing as error:
+                redis = False
+                watch.console.print(f"two nodes are left out: {error}", style="red")
+        with_state = [name for name in names if name != "c_floor"]
+        many = 0 if options.quick else MANY
+        connections = measure_memory(watch, with_state, options.count, many)
+        print_rows(console, "idle connections", connections)
+        latencies = measure_latency(watch, names, figures, max(1.0, options.seconds), redis)
+        print_rows(console, "latency at half load", latencies)
+    ratios = compare(figures, connections, latencies)
+    print_ratios(console, ratios)
     if options.json is not None:
         document = {
             "machine": machine(),
             "ratios": ratios,
-            "figures": figures | {"two_nodes": two_nodes},
-            "connections": memory,
+            "figures": figures,
+            "connections": connections,
             "latency": latencies,
             "samples": samples,
         }

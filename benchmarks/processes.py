@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import resource
+import select
 import shutil
 import socket
 import subprocess
@@ -23,6 +26,13 @@ PEERS = HERE / "peers"
 SECRET = "benchmark-secret-of-32-characters"
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 60
+INSTALL_SECONDS = 180
+LOAD_SECONDS = 150
+"""A load generator that takes longer has lost its server."""
+
+
+class BenchmarkError(Exception):
+    """One measurement is not possible; the others go on."""
 
 
 @cache
@@ -111,13 +121,46 @@ def floor_event(text: str) -> str:
     return "42" + json.dumps(["events", event], separators=(",", ":"))
 
 
-def prepare(names: list[str]) -> None:
-    """Compile and install what the chosen servers need. Nothing is measured yet."""
+def prepare(names: list[str]) -> list[str]:
+    """Compile and install what the chosen servers need; gives back those that can run here. Nothing
+    is measured yet. Raises SystemExit where Parlour's own part is missing."""
+    raise_open_files()
     compiled("load")
-    if "c_floor" in names:
+    return [name for name in names if _can_run(name)]
+
+
+def _can_run(name: str) -> bool:
+    if name == "c_floor":
         compiled("floor")
-    if "node_socketio" in names and not (PEERS / "node_modules" / "socket.io").exists():
-        subprocess.run(["npm", "ci", "--silent"], cwd=PEERS, check=True)
+    elif name == "node_socketio":
+        return _node_is_there()
+    elif name == "python_socketio" and importlib.util.find_spec("socketio") is None:
+        return _left_out(name, "python-socketio is not installed")
+    return True
+
+
+def _node_is_there() -> bool:
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return _left_out("node_socketio", "there is no Node.js")
+    if (PEERS / "node_modules" / "socket.io").exists():
+        return True
+    try:
+        subprocess.run(["npm", "ci", "--silent"], cwd=PEERS, check=True, timeout=INSTALL_SECONDS)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        return _left_out("node_socketio", str(error))
+    return True
+
+
+def _left_out(name: str, why: str) -> bool:
+    print(f"{name} is left out: {why}", file=sys.stderr)
+    return False
+
+
+def raise_open_files() -> int:
+    """As many open files as this process and its children may have; gives back how many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 @contextmanager
@@ -132,7 +175,7 @@ def serving(
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
+        bufsize=0,
     )
     try:
         said = {} if name == "c_floor" else _first_line(process)
@@ -149,15 +192,19 @@ def serving(
             process.wait()
 
 
-def _first_line(process: subprocess.Popen[str]) -> dict[str, Any]:
+def _first_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("{"):
+    end = time.monotonic() + START_SECONDS
+    while select.select([process.stdout], [], [], max(0, end - time.monotonic()))[0]:
+        line = process.stdout.readline()
+        if line.startswith(b"{"):
             return dict(json.loads(line))
-    raise SystemExit(f"a server ended before it was ready: {process.args}")
+        if not line:
+            break
+    raise BenchmarkError(f"a server was not ready in time: {process.args}")
 
 
-def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -166,7 +213,7 @@ def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
             time.sleep(0.05)
         else:
             return
-    raise SystemExit(f"a server does not accept connections: {process.args}")
+    raise BenchmarkError(f"a server does not accept connections: {process.args}")
 
 
 def _peer_token() -> str:
@@ -185,9 +232,12 @@ def run_load(mode: str, peer: Peer, **options: Any) -> dict[str, float]:
     """One run of the load generator: what it printed. `server_cpu` and `load_cpu` are shares of a
     core while it measured."""
     command = load_command(mode, peer, **({"pids": peer.pid} | options))
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LOAD_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"{peer.name}: the load generator did not end") from None
     if done.returncode:
-        raise RuntimeError(f"{peer.name}: the load generator failed")
+        raise BenchmarkError(f"{peer.name}: the load generator failed")
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
@@ -205,8 +255,8 @@ def idle_clients(peer: Peer, count: int, **options: Any) -> Iterator[float]:
     try:
         line = process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{peer.name}: not all clients could connect")
+            raise BenchmarkError(f"{peer.name}: not all clients could connect")
         yield float(json.loads(line)["connects"])
     finally:
-        process.terminate()
+        process.kill()
         process.wait()
