@@ -108,6 +108,17 @@ class TestInBubblewrap(LocalContract):
         assert filled.output.splitlines()[-1] != "0"
         assert seen.output == ""
 
+    async def test_only_the_workspace_and_temporary_folders_can_be_written(
+        self, runtime: Runtime
+    ) -> None:
+        attempts = "for at in / $(find / -maxdepth 2 -type d -not -path '/proc/*' 2> /dev/null); do"
+
+        result = await runtime.run(
+            f"{attempts} touch $at/x 2> /dev/null && echo $at; done", timeout_s=60
+        )
+
+        assert set(result.output.split()) == {"/dev/shm", "/tmp", "/workspace"}
+
     async def test_its_user_has_a_name(self, runtime: Runtime) -> None:
         result = await runtime.run("whoami; echo ~; ls /etc/ssl/certs | grep -c .", timeout_s=60)
 

@@ -104,8 +104,9 @@ class Sandbox:
                 for word in ("--perms", "0644", "--ro-bind-data", str(fd), path)
             ),
             *("--size", str(tmp), "--perms", "1777", "--tmpfs", "/tmp"),
+            *("--size", str(tmp), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
             *("--ro-bind", str(KEEPER), KEEPER_INSIDE),
-            *("--bind", str(workspace), INSIDE),
+            *("--bind", str(workspace), INSIDE, "--remount-ro", "/"),
             *(*_start(python), str(Path(KEEPER_INSIDE).parent)),
         ]
 
