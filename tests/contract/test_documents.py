@@ -1,4 +1,4 @@
-"""The contract of documents in memory, on SQLite, on PostgreSQL, and in Redis in front of a database."""
+"""The contracts of documents and notes: in memory, on SQLite, on PostgreSQL, and in Redis in front of a database."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from parlour.backends.memory import MemoryDocumentStore
 from parlour.backends.redis import RedisStore, open_redis
 from parlour.backends.redis.documents import RedisDocumentStore
 from parlour.backends.sql import SqlStore, open_sql
-from parlour.ports import DocumentStore
+from parlour.ports import DocumentStore, NoteStore, UserStore
 from parlour.testing.clock import ManualClock
-from parlour.testing.contracts import DocumentStoreContract
+from parlour.testing.contracts import DocumentStoreContract, NoteStoreContract
 from parlour.testing.contracts.documents import new_document, numbered, read_whole
 from parlour.testing.servers import RedisServer
 
@@ -41,6 +41,20 @@ class TestSqlDocuments(DocumentStoreContract):
     @pytest.fixture
     async def documents(self, store: SqlStore) -> DocumentStore:
         return store.documents
+
+
+class TestSqlNotes(NoteStoreContract):
+    @pytest.fixture
+    async def notes(self, store: SqlStore) -> NoteStore:
+        return store.notes
+
+    @pytest.fixture
+    async def documents(self, store: SqlStore) -> DocumentStore:
+        return store.documents
+
+    @pytest.fixture
+    async def users(self, store: SqlStore) -> UserStore:
+        return store.users
 
 
 @pytest.fixture
@@ -162,3 +176,26 @@ class TestRedisDocuments(DocumentStoreContract):
 
         assert after.epoch != before.epoch
         assert (await documents.head(name)).epoch == after.epoch
+
+
+async def test_a_documents_keys_are_on_one_shard_of_a_cluster(
+    redis_cluster: list[RedisServer], tmp_path: Path, clock: ManualClock
+) -> None:
+    redis = await open_redis(redis_cluster[0].url, cluster=True)
+    sqlite = await open_sql("sqlite://", tmp_path, clock=clock)
+    documents, names = redis.documents(sqlite.documents), [new_document() for _ in range(20)]
+    for name in names:
+        await documents.create(name)
+        await documents.append(name, numbered(1, 3), generation=1)
+        head = await documents.head(name)
+        await documents.compact(name, b"s", generation=1, epoch=head.epoch, base=0, through=2)
+    await documents.append(names[0], numbered(4, 4), generation=1)
+    dirty = await documents.dirty(100)
+
+    gone = await documents.evict(0, 100)
+
+    assert dirty == names[:1]
+    assert gone == 20
+    assert await read_whole(documents, names[0]) == (b"s", numbered(3, 4))
+    await redis.close()
+    await sqlite.close()

@@ -24,6 +24,7 @@ from parlour.testing.contracts.event_log import EventLogContract
 from parlour.testing.contracts.files import FileStoreContract
 from parlour.testing.contracts.hot_log import HotLogContract
 from parlour.testing.contracts.leases import LeasesContract
+from parlour.testing.contracts.notes import NoteStoreContract
 from parlour.testing.contracts.pool import ConnectionPoolContract
 from parlour.testing.contracts.runtime import RuntimeContract
 from parlour.testing.contracts.sessions import SessionStoreContract
@@ -43,6 +44,7 @@ __all__ = [
     "FileStoreContract",
     "HotLogContract",
     "LeasesContract",
+    "NoteStoreContract",
     "RuntimeContract",
     "SessionStoreContract",
     "ThreadStoreContract",
