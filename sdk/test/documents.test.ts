@@ -4,7 +4,12 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import * as Y from 'yjs';
 
 import { connect, DocumentCopies, type Connection } from '../src/index.js';
-import { DocumentProvider, plainText, type DocumentStatus } from '../src/documents/index.js';
+import {
+  DocumentProvider,
+  OpenDocuments,
+  plainText,
+  type DocumentStatus,
+} from '../src/documents/index.js';
 import { DOCUMENT, DocumentServer } from './document-server.js';
 import { when } from './stores.js';
 
@@ -256,6 +261,25 @@ describe('offline', () => {
     expect([shown.permission, shown.pending]).toEqual(['write', 1]);
     expect(server.text).toBe('before offline');
     await expect.poll(() => first.unsaved()).toEqual([]);
+  });
+
+  test('edits of a document that nobody opens again are sent with the next connection', async () => {
+    const copies = copiesOf(somebody());
+    const ada = open(copies);
+    await phase(ada, 'saved');
+    write(ada, 'begun ');
+    await stored(ada);
+    await goOffline(ada);
+    write(ada, 'and left');
+    ada.provider.close();
+
+    comeBack(ada);
+    await when(ada.connection.state, ({ phase }) => phase === 'live');
+    await new OpenDocuments(ada.connection, copies).sendLeft();
+    await server.socket.until(() => server.socket.of('ydoc:document:leave').length === 1);
+
+    expect(server.text).toBe('begun and left');
+    await expect.poll(() => copies.unsaved()).toEqual([]);
   });
 
   test('a long stored copy is replaced by its state, whole', async () => {

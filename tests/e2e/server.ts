@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const BIN = process.env['BIN'] ?? join(ROOT, '.venv/bin');
 const PAGE = join(ROOT, 'src/parlour/transports/http/static/index.html');
 const START_MS = 60_000;

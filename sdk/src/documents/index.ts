@@ -2,6 +2,7 @@
 
 export { BODY, plainText, TITLE } from './replica.js';
 export type { Replica } from './replica.js';
+export { OpenDocuments } from './open-documents.js';
 export { DocumentProvider } from './provider.js';
 export type {
   Aside,
