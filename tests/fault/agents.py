@@ -39,7 +39,7 @@ from tests.serving import Client
 
 APP = Path(__file__).with_name("agent_app.py")
 
-LEASE_S = 2.0
+LEASE_S = 4.0
 ROUND_LIMIT_S = 60.0
 STEPS = 12
 LATEST_MOMENT = 40
@@ -264,7 +264,7 @@ async def _break(owner: Node, fault: str) -> None:
         await asyncio.to_thread(owner.process.terminate)
     else:
         owner.process.pause()
-        await asyncio.sleep(LEASE_S * 2.5)
+        await asyncio.sleep(LEASE_S * 2)
         owner.process.resume()
 
 

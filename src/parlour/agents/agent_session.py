@@ -46,6 +46,7 @@ class Equipment:
     runtimes: RuntimeFactory
     memory: Memory
     agents: Mapping[str, Agent]
+    hands: Callable[[Runtime, float], Hands] = Hands
 
 
 @dataclass(slots=True)
@@ -172,7 +173,7 @@ class AgentSession:
         """Opened at once where the agent goes on working, else with its first action: a session that waits needs no
         shell."""
         self.runtime = self._equipment.runtimes(self.sid)
-        self._hands = Hands(self.runtime, self.settings.command_seconds)
+        self._hands = self._equipment.hands(self.runtime, self.settings.command_seconds)
         if self.state.state in ACTIVE and (self.state.inputs or self.state.runs):
             await self._hands.open()
 

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from parlour.agents.agent_session import AgentSession, Equipment
+from parlour.agents.hands import Hands
 from parlour.agents.kinds import Agent, ToolAgent
-from parlour.agents.ports import FileStore, Memory, Registry, RuntimeFactory
+from parlour.agents.ports import FileStore, Memory, Model, Registry, Runtime, RuntimeFactory
 from parlour.agents.secrets import Secrets
 from parlour.agents.session_settings import InForce
 from parlour.agents.stream import stream_name
 from parlour.agents.web_session import WebSession
 from parlour.core.access import Facts, Kind
-from parlour.core.agent_state import SessionState, fold
+from parlour.core.agent_state import Rest, SessionState, fold, next_step
 from parlour.core.agents import ACTIVE, TERMINAL, AgentState, InputPolicy, Role
 from parlour.core.streams import Position
 from parlour.core.users import User
@@ -78,7 +79,7 @@ class Agents:
         self.memory = memory
         self.file_store = file_store
         self.agents: dict[str, Agent] = {"coder": ToolAgent()}
-        self.replays: dict[str, str | bytes] = {}
+        self.hands: Callable[[Runtime, float], Hands] = Hands
         self.secrets = Secrets(one.get_secret_value() for one in node.settings.agent_secrets)
         self.tables = tables
         self.closing: list[Callable[[], Awaitable[None]]] = []
@@ -86,10 +87,10 @@ class Agents:
         self._live: dict[str, WebSession] = {}
         self._opening: dict[str, asyncio.Task[bool]] = {}
         self._limit = asyncio.Semaphore(TOGETHER)
+        self._renewing = asyncio.Semaphore(TOGETHER)
         self._stopping = False
         node.permissions.lookups[Kind.AGENT] = self._facts
         node.recovery.snapshots["agent"] = self._snapshot
-        node.sweeper.add("agent leases", node.lease_ms / 1000 / 3, self.renew)
         node.sweeper.add("abandoned agents", node.lease_ms / 1000 / 5, self.adopt)
         node.sweeper.add("ownerless agents", node.lease_ms / 1000, self.search)
         node.sweeper.add("idle agents", 5.0, self.put_idle_aside)
@@ -111,6 +112,7 @@ class Agents:
             for lease in await self.node.leases.abandoned("agent:", AT_ONCE, owner=self.node.id):
                 await self.node.leases.release(lease)
         self.node.tasks.spawn(self.search(), "agents that were at work")
+        self.node.tasks.spawn(self._keep_leases(), "agents' leases")
 
     async def stop(self) -> None:
         """Hand every session over: what runs may end, or is cancelled; others take over at once."""
@@ -128,10 +130,11 @@ class Agents:
         self._live.pop(web.sid, None)
         if session is None:
             return
-        active = session.state.state in ACTIVE
         await session.close(patience)
         if session.lease is not None:
-            await self._let_go(session.lease, wanted=active)
+            now = self.node.clock.now_ms()
+            wanted = _goes_on(session.state, session.settings, now)
+            await self._let_go(session.lease, wanted=wanted)
 
     async def _let_go(self, lease: Lease, *, wanted: bool) -> None:
         """Give a lease up. One that somebody has to take runs out instead: that is how it is found."""
@@ -301,7 +304,15 @@ class Agents:
         return web, InForce.from_json(record.settings)
 
     def _equipment(self) -> Equipment:
-        return Equipment(self.llm_registry, self.runtimes, self.memory, self.agents)
+        return Equipment(self.llm_registry, self.runtimes, self.memory, self.agents, self.hands)
+
+    def replace(
+        self, agents: Mapping[str, Agent], hands: Callable[[Runtime, float], Hands]
+    ) -> None:
+        """Have these agents and no others, and nothing be carried out but by these hands: for rehearsals."""
+        self.agents = dict(agents)
+        self.hands = hands
+        self.llm_registry = _NoModels()
 
     async def _make_room(self) -> None:
         """Where there are as many sessions as there may be, one that waits and that nobody watches goes aside; one
@@ -345,7 +356,8 @@ class Agents:
         del self._live[web.sid]
         await session.close()
         if session.lease is not None:
-            wanted = session.state.state in ACTIVE
+            now = self.node.clock.now_ms()
+            wanted = _goes_on(session.state, session.settings, now)
             await self._let_go(session.lease, wanted=wanted)
 
     async def put_idle_aside(self) -> None:
@@ -372,9 +384,16 @@ class Agents:
         if isinstance(error, PositionLost) and session.lease is not None:
             # The history began anew under this owner's feet: read it again.
             await self._let_go(session.lease, wanted=False)
-        await self._claim_quietly(web.sid, "lost")
+        if await self._wanted(web.sid):
+            await self._claim_quietly(web.sid, "lost")
 
     # -- duties ----------------------------------------------------------------------------------
+
+    async def _keep_leases(self) -> None:
+        """Renew for ever; on its own, since no other duty may make it late."""
+        while True:
+            await asyncio.sleep(self.node.lease_ms / 1000 / 3)
+            await self.renew()
 
     async def renew(self) -> None:
         """Extend every lease. What was lost is dropped."""
@@ -384,13 +403,13 @@ class Agents:
         session = web.agent_session
         if session is None or session.lease is None:
             return
-        async with self._limit:
+        async with self._renewing:
             began = self.node.clock.monotonic()
             try:
                 lease = await self.node.leases.renew(session.lease, self.node.lease_ms)
                 session.hold(lease, began + self.node.lease_ms / 1000)
             except LeaseLost as error:
-                await self._drop(web, error)
+                self._lost(web, error)
             except Unavailable as error:
                 log.warning("lease not renewed", agent_session=web.sid, error=str(error))
 
@@ -403,8 +422,25 @@ class Agents:
 
     async def _adopt(self, lease: Lease) -> None:
         session_id = lease.name.partition(":")[2]
-        if session_id not in self._live:
+        if session_id in self._live:
+            return
+        if await self._wanted(session_id):
             await self._claim_quietly(session_id, "abandoned")
+        else:
+            await self._forget(session_id)
+
+    async def _wanted(self, session_id: str) -> bool:
+        """Whether the session has to be owned: its agent goes on by itself, or somebody said something that nobody has
+        decided on. One that only waits is opened when somebody sends something."""
+        try:
+            record = await self.node.agents.agent(session_id)
+            if record is None:
+                return False
+            state, _ = await self._folded(session_id)
+        except (Unavailable, PositionLost) as error:
+            log.warning("a session was not looked at", agent_session=session_id, error=str(error))
+            return True
+        return _goes_on(state, InForce.from_json(record.settings), self.node.clock.now_ms())
 
     async def search(self) -> None:
         """Own sessions that should go on by themselves and that nobody owns: a store that came back without its leases
@@ -441,7 +477,7 @@ class Agents:
             self.node.metrics.unexpected_errors.labels("agent take-over").inc()
 
     async def _forget(self, session_id: str) -> None:
-        """The lease of a session that was deleted."""
+        """The lease of a session that nobody has to own; or of one that was deleted."""
         lease = await self.node.leases.acquire(
             f"agent:{session_id}", self.node.id, self.node.lease_ms
         )
@@ -581,6 +617,18 @@ class Agents:
             return {"missing": body["path"]}
 
 
+class _NoModels:
+    """A registry whose models are never asked."""
+
+    def service(self, name: str) -> Model:
+        return _NoModel()
+
+
+class _NoModel:
+    async def complete(self, *given: Any, **options: Any) -> Any:
+        raise AssertionError("a rehearsal asks no model")
+
+
 def describe(record: AgentRecord) -> dict[str, Any]:
     """A session as lists show it."""
     return {
@@ -595,6 +643,12 @@ def describe(record: AgentRecord) -> dict[str, Any]:
         "updated_at": record.updated_at,
         "settings": record.settings,
     }
+
+
+def _goes_on(state: SessionState, force: InForce, now: int) -> bool:
+    """Whether an owner would have something to do."""
+    step = next_step(state, now=now, limits=force.limits, policy=force.input_policy, mine=None)
+    return not isinstance(step, Rest)
 
 
 def _rests(web: WebSession) -> bool:

@@ -6,13 +6,11 @@ another one (`cause`, `ask_id`, `ids`) holds in the copy as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from parlour.agents.events import StateObservation, event_type, parse_data
+from parlour.agents.events import StateObservation, event_type
+from parlour.agents.recording import EVENTS, PLACE, VERSION, Recorded, Trajectory
 from parlour.agents.service import Agents, describe
 from parlour.agents.session_settings import InForce
 from parlour.agents.stream import stream_name
@@ -20,75 +18,14 @@ from parlour.core.agent_state import SessionState, fold
 from parlour.core.agents import TERMINAL, AgentState
 from parlour.core.streams import Dedupe, Event, NewEvent
 from parlour.core.users import User
-from parlour.errors import InvalidPayload, NotFound, TooLarge
+from parlour.errors import NotFound, TooLarge
 from parlour.ports import AgentRecord
 from parlour.wire.events import agent_payload
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
 
-VERSION: Final = 1
-
-EVENTS: Final = 50_000
-"""Largest trajectory."""
-
 AT_ONCE: Final = 200
-
-_PLACE: Final = frozenset(
-    {"id", "timestamp", "source", "cause", "conversation_id", "stream", "epoch", "offset"}
-)
-"""Fields of an event on the wire that are not in its record."""
-
-
-class Recorded(BaseModel):
-    """One event of a trajectory."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    id: Annotated[int, Field(ge=1)]
-    source: Literal["user", "agent", "environment"]
-    timestamp: str = ""
-    cause: int | None = None
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """What stands in its record."""
-        return dict(self.model_extra or {})
-
-    @property
-    def type(self) -> str:
-        return event_type(parse_data(self.data))
-
-
-class Trajectory(BaseModel):
-    """`{version, session, events}`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    version: Literal[1] = 1
-    session: dict[str, Any] = Field(default_factory=dict)
-    events: Annotated[list[Recorded], Field(max_length=EVENTS)]
-
-
-def parse_trajectory(given: str | bytes | Mapping[str, Any]) -> Trajectory:
-    """Raises `InvalidPayload` with the first mistake; every event of the result can be read."""
-    try:
-        value = orjson.loads(given) if isinstance(given, str | bytes) else given
-        trajectory = Trajectory.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InvalidPayload(f"trajectory.{where}: {first['msg']}") from None
-    except ValueError:
-        raise InvalidPayload("A trajectory is a JSON document.") from None
-    for number, event in enumerate(trajectory.events, 1):
-        if event.id != number:
-            raise InvalidPayload(f"trajectory.events: number {number} is missing.")
-        try:
-            parse_data(event.data)
-        except InvalidPayload as error:
-            raise InvalidPayload(f"trajectory.events.{number}: {error.message}") from None
-    return trajectory
 
 
 async def export(agents: Agents, session_id: str) -> dict[str, Any]:
@@ -123,7 +60,7 @@ async def import_trajectory(
 def _import(event: Recorded, user: User, session_id: str, at: int) -> NewEvent:
     """Whatever a document says of who did something: it was brought here by this user."""
     sources = {"user": f"user:{user.id}", "agent": f"agent:{session_id}", "environment": "system"}
-    data = {name: value for name, value in event.data.items() if name not in _PLACE}
+    data = {name: value for name, value in event.data.items() if name not in PLACE}
     if event.source == "user":
         data["user"] = user.author()
     cause = None if event.cause is None else str(event.cause)

@@ -15,6 +15,8 @@ import structlog
 from parlour.agents.agent_session import AgentSession, Equipment, Statistics
 from parlour.agents.events import ChangeStateAction, CommentAction, MessageAction, parse_data
 from parlour.agents.ports import FileStore, Registry
+from parlour.agents.recording import Trajectory, parse_trajectory
+from parlour.agents.replay import ReplayAgent
 from parlour.agents.session_settings import InForce, merge
 from parlour.agents.stream import EventStream, stream_name
 from parlour.config import Settings
@@ -72,6 +74,10 @@ class WebSession:
         self.latest_event_id = 0
         self.idle_since = sio.node.clock.monotonic()
         self.on_lost: Callable[[WebSession, Exception], None] | None = None
+        self.listeners: list[Callable[[Event], None]] = []
+        """Hear every event on the owner's node, after the session itself."""
+        self.replay: Trajectory | None = None
+        self._replaying: ReplayAgent | None = None
 
     # -- the agent -------------------------------------------------------------------------------
 
@@ -94,12 +100,13 @@ class WebSession:
             raise InvalidPayload("A session belongs to a user.")
         force = merge(self.config, user_settings, settings)
         record = await self.sio.begin(self, force, title)
-        if replay_json is not None:
-            self.sio.replays[self.sid] = replay_json
+        self.replay = None if replay_json is None else parse_trajectory(replay_json)
         message = _initial(initial_message)
         if message is not None:
             await self._say_first(message)
         await self.sio.own(self, force)
+        if self._replaying is not None and message is None:
+            await self._replaying.speak()
         return record
 
     async def _say_first(self, message: MessageAction) -> None:
@@ -112,6 +119,10 @@ class WebSession:
     def attach(self, equipment: Equipment, settings: InForce) -> AgentSession:
         """The agent's side on this node."""
         equipment.llm_registry = self.llm_registry
+        if self.replay is not None and settings.agent in equipment.agents:
+            behind = equipment.agents[settings.agent]
+            self._replaying = ReplayAgent(self.replay, behind, self._say_again)
+            equipment.agents = dict.fromkeys(equipment.agents, self._replaying)
         session = AgentSession(
             self.sid, self.sio.node, equipment, settings, self.conversation_stats
         )
@@ -120,6 +131,11 @@ class WebSession:
         session.on_state = self._state_changed
         self.agent_session = session
         return session
+
+    async def _say_again(self, text: str) -> None:
+        """What the person of a replayed recording said; the session's user says it now."""
+        user = await self._owner()
+        await self._append(MessageAction(content=text), user.author(), self.sio.node.new_id())
 
     def _lost(self, error: Exception) -> None:
         if self.on_lost is not None:
@@ -222,8 +238,12 @@ class WebSession:
         name, on every node, as `oh_event`; here is what only the owner does."""
         self.latest_event_id = event.offset
         self.idle_since = self.sio.node.clock.monotonic()
+        for listener in self.listeners:
+            listener(event)
 
     async def _state_changed(self, state: AgentState, reason: str) -> None:
+        if self._replaying is not None:
+            await self._replaying.changed(state)
         await self.sio.note_state(self.sid, state, reason)
 
     # -- the end ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import typer
 
 from parlour.cli.console import Commands, out
 from parlour.cli.operating import keys, print_settings, print_token, upgrade
+from parlour.cli.replaying import replay
 from parlour.cli.scaffold import create_app_files
 from parlour.cli.serving import demo, run
 from parlour.cli.users import users
@@ -31,6 +32,7 @@ cli.command("token")(print_token)
 cli.add_typer(keys, name="keys")
 cli.command("migrate")(upgrade)
 cli.command("config")(print_settings)
+cli.command("replay")(replay)
 
 
 def _print_version(wanted: bool) -> None:

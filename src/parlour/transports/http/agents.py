@@ -8,9 +8,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from parlour.agents.events import parse
+from parlour.agents.recording import parse_trajectory
 from parlour.agents.service import Agents, describe
 from parlour.agents.stream import EventStream, stream_name
-from parlour.agents.trajectory import export, fork, import_trajectory, parse_trajectory
+from parlour.agents.trajectory import export, fork, import_trajectory
 from parlour.agents.web_session import WebSession
 from parlour.core.access import CLIENT_ID
 from parlour.core.agents import Role
