@@ -22,7 +22,8 @@ _URL: Final = re.compile(r"https?://[^\s?#@]+\Z")
 
 class ModelService(BaseModel):
     """One service. `kind` `openai` is any endpoint that speaks OpenAI's API; `scripted` says what a JSON file
-    (`script`) tells it to. Prices are in US dollars per million tokens."""
+    (`script`) tells it to. `options` go into every request as they are; one that is false takes away what would be
+    sent otherwise (`stream_options`). Prices are in US dollars per million tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +39,7 @@ class ModelService(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     timeout_seconds: float = Field(default=120.0, gt=0, le=3600)
     retries: int = Field(default=2, ge=0, le=10)
+    options: dict[str, Any] = Field(default_factory=dict)
     price_prompt: float = Field(default=0.0, ge=0)
     price_completion: float = Field(default=0.0, ge=0)
 

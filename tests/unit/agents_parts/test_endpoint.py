@@ -82,6 +82,15 @@ async def test_the_request_carries_conversation_tools_key_and_options() -> None:
     assert request["stream_options"] == {"include_usage": True}
 
 
+async def test_an_option_may_take_away_what_an_endpoint_does_not_know() -> None:
+    async with model_server(saying("ok")) as server:
+        await ask(server, options={"stream_options": False, "model": "other", "seed": 1})
+
+    assert "stream_options" not in server.requests[0]
+    assert server.requests[0]["model"] == "m"
+    assert server.requests[0]["seed"] == 1
+
+
 async def test_calls_are_put_together_from_their_pieces() -> None:
     reply = Reply(
         body=stream(

@@ -108,7 +108,8 @@ async def test_a_configured_endpoint_is_asked_with_what_was_configured(tmp_path:
                 "model": "m",
                 "base_url": server.url,
                 "api_key": "key-9",
-                "max_tokens": 99,
+                "temperature": 0.5,
+                "options": {"max_completion_tokens": 99},
                 "price_completion": 1e6,
             }
         ]
@@ -117,7 +118,8 @@ async def test_a_configured_endpoint_is_asked_with_what_was_configured(tmp_path:
         await found.close()
 
     assert server.keys == ["key-9"]
-    assert server.requests[0]["max_tokens"] == 99
+    assert server.requests[0]["temperature"] == 0.5
+    assert server.requests[0]["max_completion_tokens"] == 99
     assert answer.cost == answer.usage.completion > 0
 
 

@@ -116,7 +116,8 @@ class EndpointModel:
         retries: Retries | None = None,
         options: Json | None = None,
     ) -> None:
-        """`timeout_s`: how long it may be silent. `options` go into every request (`temperature`, …)."""
+        """`timeout_s`: how long it may be silent. `options` go into every request (`temperature`, …); one
+        that is False is left out of it."""
         self.name = model
         self._key = api_key or NO_KEY
         self._url = base_url
@@ -168,12 +169,12 @@ class EndpointModel:
         return self._answer(draft, messages)
 
     def _request(self, messages: Sequence[Json], tools: Sequence[Json]) -> dict[str, Any]:
+        wanted = {"stream_options": {"include_usage": True}, **self._options}
         request: dict[str, Any] = {
+            **{name: value for name, value in wanted.items() if value is not False},
             "model": self.name,
             "messages": [dict(message) for message in messages],
             "stream": True,
-            "stream_options": {"include_usage": True},
-            **self._options,
         }
         if tools:
             request["tools"] = [dict(tool) for tool in tools]

@@ -90,7 +90,7 @@ def maker_of(service: ModelService, key: SecretStr | None = None) -> Callable[[]
         timeout_s=service.timeout_seconds,
         prices=prices,
         retries=Retries(service.retries),
-        options={name: value for name, value in given.items() if value is not None},
+        options={**{k: v for k, v in given.items() if v is not None}, **service.options},
     )
 
 
