@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from pycrdt import Doc, Text
 
 from parlour.core.documents import AwarenessState, read_awareness, write_awareness
@@ -21,9 +22,14 @@ from tests.serving import Served, serve
 ANYBODY = User(id="", name="")
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with serve(None, tmp_path, commands_per_second=10_000, command_burst=10_000) as served:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """One for all tests that need nothing special; each has notes of its own."""
+    folder = tmp_path_factory.mktemp("documents")
+    async with serve(None, folder, commands_per_second=10_000, command_burst=10_000) as served:
         yield served
 
 
@@ -569,10 +575,10 @@ class TestRest:
                 assert shown.json()["text"] == "typed"
 
     async def test_notes_are_found_by_who_may_read_them(self, server: Served) -> None:
-        mine = await new_note(server, "ann", title="Shopping", markdown="Milk 100%")
-        await new_note(server, "ann", title="Private", markdown="Diary")
-        await share(server, "ann", mine, bob="read")
-        async with rest(server, "bob") as bob, rest(server, "eve") as eve:
+        mine = await new_note(server, "ann of lists", title="Shopping", markdown="Milk 100%")
+        await new_note(server, "ann of lists", title="Private", markdown="Diary")
+        await share(server, "ann of lists", mine, **{"bob of lists": "read"})
+        async with rest(server, "bob of lists") as bob, rest(server, "eve") as eve:
             listed = (await bob.get("/api/notes")).json()["items"]
             found = (await bob.get("/api/notes", params={"search": "mILK 100%"})).json()["items"]
             other = (await bob.get("/api/notes", params={"search": "100_"})).json()["items"]
@@ -584,8 +590,8 @@ class TestRest:
             assert code_of(hidden) == (404, "not_found")
 
     async def test_pages_of_notes_neither_skip_nor_repeat(self, server: Served) -> None:
-        made = [await new_note(server, "ann", title=f"n{number}") for number in range(5)]
-        async with rest(server, "ann") as http:
+        made = [await new_note(server, "ann of pages", title=f"n{number}") for number in range(5)]
+        async with rest(server, "ann of pages") as http:
             seen: list[str] = []
             cursor = ""
             while cursor is not None:
