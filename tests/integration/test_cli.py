@@ -134,6 +134,9 @@ def test_settings_are_printed_without_their_secrets(
     monkeypatch.setenv("REDIS_URL", "redis://me:hunter2@cache.example:6380/1")
     monkeypatch.setenv("PARLOUR_DATABASE_URL", "postgresql://me:hunter2@db.example/chat")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2")
+    monkeypatch.setenv("PARLOUR_AGENT_SECRETS", "hunter2, hunter22")
+    services = [{"name": "big", "model": "m", "api_key": "hunter2"}]
+    monkeypatch.setenv("PARLOUR_MODEL_SERVICES", json.dumps(services))
 
     table = terminal.run("config").stdout
     values = json.loads(terminal.run("config", "--json").stdout)
@@ -142,6 +145,9 @@ def test_settings_are_printed_without_their_secrets(
     assert values["redis_url"] == "redis://***@cache.example:6380/1"
     assert values["database_url"] == "postgresql+asyncpg://***@db.example/chat"
     assert values["openai_api_key"] == "***"
+    assert values["agent_secrets"] == ["***", "***"]
+    assert values["model_services"][0]["name"] == "big"
+    assert values["model_services"][0]["api_key"] == "***"
     assert values["port"] == 8000
 
 

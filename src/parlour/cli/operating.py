@@ -99,11 +99,19 @@ def print_settings(
 def _values(settings: Settings) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if hasattr(value, "get_secret_value"):
-            value = _shown(value)
-        shown[name] = str(value) if isinstance(value, Path) else value
+        shown[name] = _plain(getattr(settings, name))
     return shown
+
+
+def _plain(value: Any) -> Any:
+    """What can be printed, as JSON too, with nothing secret in it."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if hasattr(type(value), "model_fields"):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if hasattr(value, "get_secret_value"):
+        return _shown(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _shown(secret: SecretStr) -> str:
@@ -121,8 +129,12 @@ def _shown(secret: SecretStr) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None or value in ("", ()):
+    if value is None or value in ("", []):
         return "[dim]none[/]"
     if isinstance(value, bool):
         return "on" if value else "off"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(_word, value)) if isinstance(value, list) else str(value)
+
+
+def _word(value: Any) -> str:
+    return str(value["name"]) if isinstance(value, dict) else str(value)
