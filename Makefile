@@ -53,12 +53,13 @@ format: $(VENV)/.dev node_modules/.installed ## Format the sources
 	$(BIN)/ruff check --fix .
 	npm run format
 
-bench: $(VENV)/.dev ## Measure connections, streams and documents (JSON=file)
+bench: $(VENV)/.dev ## Measure connections, streams, documents and agents (JSON=file)
 	$(BIN)/python -m benchmarks.connections $(if $(JSON),--json $(JSON))
 	$(BIN)/python -m benchmarks.streams $(if $(JSON),--json $(basename $(JSON))-streams.json)
 	$(BIN)/python -m benchmarks.reconnect $(if $(JSON),--json $(basename $(JSON))-reconnect.json)
 	$(BIN)/python -m benchmarks.pool $(if $(JSON),--json $(basename $(JSON))-pool.json)
 	$(BIN)/python -m benchmarks.documents $(if $(JSON),--json $(basename $(JSON))-documents.json)
+	$(BIN)/python -m benchmarks.agents $(if $(JSON),--json $(basename $(JSON))-agents.json)
 
 bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))
@@ -66,6 +67,7 @@ bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 fault: $(VENV)/.dev ## Break things while a conversation streams (ROUNDS=200 SEED=1)
 	$(BIN)/python -m tests.fault.run --store embedded --rounds $(ROUNDS) --seed $(SEED)
 	$(BIN)/python -m tests.fault.run --store redis --rounds $(ROUNDS) --seed $(SEED)
+	$(BIN)/python -m tests.fault.agents --rounds $(ROUNDS) --seed $(SEED)
 	THREE_NODES_ON=sentinel,cluster $(BIN)/python -m pytest tests/integration/test_three_nodes.py
 
 build: $(VENV)/.dev $(PAGE) ## Build the page and the wheel (into dist/)
@@ -77,6 +79,7 @@ screenshots: $(VENV)/.installed $(PAGE) ## Take the pictures of every page (docs
 
 docs: $(VENV)/.installed ## Generate the pages that are made from the code
 	$(BIN)/python -m parlour.config > docs/settings.md
+	$(BIN)/python -m parlour.agents.diagram docs/agents.md
 
 constraints: $(VENV)/.dev ## Note the installed versions in constraints.txt
 	$(BIN)/python scripts/constraints.py > constraints.new
