@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycrdt import Doc, Text, XmlElement, XmlFragment, XmlText
+from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
 from parlour.documents.content import (
     Content,
@@ -187,6 +187,53 @@ class TestRendering:
 
         assert "deep" in to_html(content.body)
         assert "deep" in to_markdown(content.body)
+
+    @pytest.mark.parametrize(
+        ("tag", "attributes"),
+        [
+            ("heading", {"level": True}),
+            ("heading", {"level": {"a": [float("nan")]}}),
+            ("orderedList", {"start": 1e300}),
+            ("codeBlock", {"language": ["x"]}),
+            ("image", {"src": {"a": 1}}),
+            ("taskItem", {"checked": "yes"}),
+            ("", {"\0": "\0"}),
+            ("\n<script>", {}),
+        ],
+    )
+    def test_what_no_editor_writes_is_read_rendered_and_written_over(
+        self, tag: str, attributes: dict[str, Any]
+    ) -> None:
+        live = LiveDocument()
+
+        def write(doc: Doc[Any]) -> None:
+            fragment = doc.get("default", type=XmlFragment)
+            element = fragment.children.append(XmlElement(tag))
+            for name, value in attributes.items():
+                element.attributes[name] = value
+            element.children.append(XmlText("inside"))
+            fragment.children.append(XmlText("loose"))
+
+        live.edit(write)
+        html, markdown = to_html(body_of(live)), to_markdown(body_of(live))
+        live.edit(lambda doc: write_markdown(doc, "# New"))
+
+        assert "<script" not in html + markdown
+        assert "loose" in html
+        assert to_markdown(body_of(live)) == "# New"
+
+    @pytest.mark.parametrize("root", [Array([1, "x", {"a": 1}]), Map({"k": "v"}), Text("text")])
+    def test_a_root_of_another_kind_says_nothing_and_can_be_written_over(self, root: Any) -> None:
+        doc: Doc[Any] = Doc()
+        doc["default"] = root
+        live = LiveDocument()
+        live.apply(doc.get_update())
+
+        before = to_markdown(body_of(live))
+        live.edit(lambda doc: write_markdown(doc, "Now."))
+
+        assert before == ""
+        assert to_markdown(body_of(live)) == "Now."
 
     def test_a_tree_is_kept_and_given_back(self) -> None:
         content = Content("Title", from_markdown(EVERYTHING))

@@ -126,7 +126,9 @@ def read_fragment(fragment: XmlFragment | XmlElement, depth: int = 0) -> Tree:
 
 def _read_element(element: XmlElement, depth: int) -> Element:
     tag = element.tag or ""
-    attrs = {name: _plain(value) for name, value in attributes_of(element) if value is not None}
+    attrs = {
+        name: plain_value(value) for name, value in attributes_of(element) if value is not None
+    }
     if depth >= MAX_DEPTH:
         return Element(_TAGS.get(tag, tag), attrs, (Run(_text_of(element)),))
     return Element(_TAGS.get(tag, tag), attrs, read_fragment(element, depth + 1))
@@ -160,18 +162,18 @@ def _marks(attrs: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in sorted(attrs.items()):
         if value is not None and value is not False:
             name = name.partition("--")[0]
-            found[_MARKS.get(name, name)] = _plain(value) if isinstance(value, dict) else {}
+            found[_MARKS.get(name, name)] = plain_value(value) if isinstance(value, dict) else {}
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A JSON value; numbers that are whole come back from the CRDT as floats."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+        return {str(key): plain_value(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 

@@ -71,14 +71,19 @@ def _link(text: str, attrs: Any) -> str:
 
 def level_of(element: Element) -> int:
     """A heading's level, 1 to 6."""
-    level = element.attrs.get("level", 1)
-    return level if isinstance(level, int) and 1 <= level <= 6 else 1
+    return _whole(element.attrs.get("level"), 1, 6)
 
 
 def start_of(element: Element) -> int:
     """An ordered list's first number."""
-    start = element.attrs.get("start", 1)
-    return start if isinstance(start, int) and 0 <= start < 10**9 else 1
+    return _whole(element.attrs.get("start"), 0, 10**9 - 1)
+
+
+def _whole(value: object, least: int, most: int) -> int:
+    """A number from a client's attribute; 1 where it is none, or out of bounds."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return value
+    return 1
 
 
 def is_checked(element: Element) -> bool:

@@ -247,8 +247,11 @@ class Documents:
         behind = self.node.documents_behind
         if behind is None:
             return
-        for document_id in await behind.dirty(AT_ONCE):
-            await behind.settle(document_id)
+        while dirty := await behind.dirty(AT_ONCE):
+            for document_id in dirty:
+                await behind.settle(document_id)
+            if len(dirty) < AT_ONCE:
+                return
 
     async def _evict(self) -> None:
         if self.node.documents_behind is not None:

@@ -33,7 +33,7 @@ def _blocks(nodes: Sequence[Node], *, tight: bool = False) -> str:
             parts.append("<!-- -->")
         parts.append(_block(node))
         previous = node
-    return ("\n" if tight else "\n\n").join(parts)
+    return ("\n" if tight else "\n\n").join(part for part in parts if part)
 
 
 def _wrapped(nodes: Sequence[Node]) -> list[Element]:

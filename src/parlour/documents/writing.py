@@ -25,6 +25,7 @@ from parlour.documents.content import (
     body_fragment,
     node_key,
     paragraph,
+    plain_value,
     read_fragment,
     read_runs,
     textblocks,
@@ -262,10 +263,7 @@ def _read(child: XmlFragment | XmlElement | XmlText) -> _Wanted:
 
 
 def _attributes(element: XmlElement) -> list[tuple[str, Any]]:
-    read = [
-        (name, int(value) if isinstance(value, float) and value.is_integer() else value)
-        for name, value in attributes_of(element)
-    ]
+    read = [(name, plain_value(value)) for name, value in attributes_of(element)]
     return [(name, value) for name, value in read if value is not None]
 
 
