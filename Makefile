@@ -17,7 +17,7 @@ PAGE_SOURCES := $(shell find sdk/src web/src web/public web/index.html web/*.ts 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-python test-web test-browser check format bench bench-fanout fault \
-	build screenshots docs constraints clean
+	build screenshots docs schema figures constraints clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -80,6 +80,13 @@ screenshots: $(VENV)/.installed $(PAGE) ## Take the pictures of every page (docs
 docs: $(VENV)/.installed ## Generate the pages that are made from the code
 	$(BIN)/python -m parlour.config > docs/settings.md
 	$(BIN)/python -m parlour.agents.diagram docs/agents.md
+
+schema: $(VENV)/.installed node_modules/.installed ## Generate the clients' types from the wire's models
+	$(BIN)/python -m parlour.wire.schema > sdk/src/generated/wire.schema.json
+	node sdk/scripts/types.mjs
+
+figures: $(VENV)/.installed $(PAGE) ## Measure the page: size, first token, back online (JSON=file)
+	JSON=$(JSON) npm run --silent figures
 
 constraints: $(VENV)/.dev ## Note the installed versions in constraints.txt
 	$(BIN)/python scripts/constraints.py > constraints.new

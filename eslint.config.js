@@ -7,6 +7,7 @@ export default ts.config(
   {
     ignores: [
       '**/dist/**',
+      '**/generated/**',
       '**/node_modules/**',
       'src/**',
       'docs/**',

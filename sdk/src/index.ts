@@ -73,6 +73,7 @@ export type { Listed } from './lists.js';
 export { mergeModels, Models } from './models.js';
 export type { Model } from './models.js';
 export { Notes } from './notes.js';
+export type * as Wire from './generated/wire.js';
 export { newId } from './ids.js';
 export { foldPresence, Presence, Typing } from './presence.js';
 export type { People, PresenceStatus, Present } from './presence.js';
