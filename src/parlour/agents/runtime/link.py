@@ -118,14 +118,16 @@ class KeeperLink:
             raise RuntimeUnavailable(f"The workspace cannot be started: {error}.") from error
         finally:
             theirs.close()
-        self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         try:
             async with asyncio.timeout(START_S):
+                self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
                 await self._send(self._place.configuration())
                 hello = await self._frame()
         except (OSError, TimeoutError, EOFError) as error:
             await self._fail_start(str(error), error)
         except asyncio.CancelledError:
+            if self._writer is None:
+                ours.close()
             await self.close()
             raise
         if hello["op"] != "ready":
