@@ -85,6 +85,23 @@ async def test_a_bucket_that_is_not_there_is_unavailable(s3_endpoint: str) -> No
         await store.read("a")
 
 
+async def test_a_service_that_is_away_is_unavailable(unused_tcp_port: int) -> None:
+    store = S3FileStore("b", endpoint=f"http://127.0.0.1:{unused_tcp_port}", key=KEY)
+
+    for attempt in (store.write("a", b"x"), store.read("a"), store.list(""), store.delete("a")):
+        with pytest.raises(Unavailable):
+            await attempt
+
+
+async def test_a_wrong_address_tells_no_secret(unused_tcp_port: int) -> None:
+    store = S3FileStore("b", endpoint=f"http://127.0.0.1:{unused_tcp_port}", key=("id", "hunter2"))
+
+    with pytest.raises(Unavailable) as caught:
+        await store.read("a")
+
+    assert "hunter2" not in str(caught.value.to_wire())
+
+
 async def test_the_settings_name_the_store(tmp_path: Path, s3_endpoint: str, bucket: str) -> None:
     settings = Settings(
         data_folder=tmp_path,
