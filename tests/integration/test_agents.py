@@ -213,6 +213,24 @@ async def test_a_history_can_be_taken_out_and_brought_back_and_forked(server: Se
     assert session["state"] == "finished"
 
 
+async def test_administrators_see_what_sessions_do_and_use(server: Served) -> None:
+    ann, root = await Rest.of(server, "ann"), await Rest.of(server, "root")
+    record = await server.node.users.user_by_login("root")
+    assert record is not None
+    await server.node.users.update_user(record.id, role="admin")
+    session_id = await ann.begin()
+    await ann.until(session_id, "finished")
+
+    await ann("GET", "/overview", 403)
+    told = await root("GET", "/overview")
+
+    row = next(one for one in told["sessions"] if one["id"] == session_id)
+    assert (row["phase"], row["state"], row["events_queued"]) == ("running", "finished", 0)
+    assert row["used"]["iterations"] == 6
+    assert row["used"]["phases"].keys() >= {"runtime_setup", "controller_setup"}
+    assert told["failures"] == {}
+
+
 async def test_a_session_is_listed_renamed_and_deleted(server: Served) -> None:
     dora = await Rest.of(server, "dora")
     ids = [await dora.begin() for _ in range(3)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -51,6 +52,9 @@ TOGETHER: Final = 16
 """Sessions that are set up, renewed or handed over at the same time."""
 
 READ: Final = 500
+
+LISTED: Final = 500
+"""Sessions that each node tells administrators of."""
 
 HAND_OVER_SHARE: Final = 0.5
 """Of the time for ending runs at shutdown: how long an action may go on before it is cancelled."""
@@ -96,6 +100,7 @@ class Agents:
         node.sweeper.add("idle agents", 5.0, self.put_idle_aside)
         node.peers.on("agents:files", self._files_for)
         node.peers.on("agents:deleted", self._deleted)
+        node.peers.on("agents:here", lambda sender, body: self.here())
         node.metrics.observe("agent_sessions", "Agent sessions owned here", lambda: len(self._live))
         node.metrics.observe(
             "agent_sessions_running", "Agent sessions at work here", lambda: len(self._running())
@@ -496,6 +501,50 @@ class Agents:
             await self._tell(record, reason)
         except (Unavailable, NotFound) as error:
             log.warning("a state was not noted", agent_session=session_id, error=str(error))
+
+    def here(self) -> list[dict[str, Any]]:
+        """The sessions that this node owns, as administrators see them."""
+        rows = []
+        for web in list(self._live.values())[:LISTED]:
+            session = web.agent_session
+            if session is None:
+                continue
+            state, used = session.state, web.conversation_stats
+            rows.append(
+                {
+                    "id": web.sid,
+                    "node": self.node.id,
+                    "owner_id": web.user_id,
+                    "phase": str(session.phase),
+                    "state": str(state.state),
+                    "reason": state.reason,
+                    "generation": session.lease.generation if session.lease else None,
+                    "events": state.offset,
+                    "events_queued": session.event_stream.queued,
+                    "inputs_waiting": len(state.inputs),
+                    "busy": session.controller is not None and session.controller.busy,
+                    "watchers": len(self.node.hub.members(stream_name(web.sid))),
+                    "used": asdict(used),
+                }
+            )
+        return rows
+
+    async def everywhere(self) -> dict[str, Any]:
+        """`{sessions, failures}` over all nodes that answer."""
+        node = self.node
+        others = sorted(await node.pool.nodes() - {node.id})
+        answers = await asyncio.gather(
+            *(node.peers.ask(other, "agents:here", {}) for other in others), return_exceptions=True
+        )
+        rows, failures = self.here(), {}
+        for other, answer in zip(others, answers, strict=True):
+            if isinstance(answer, ParlourError):
+                failures[other] = answer.message
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                rows += answer
+        return {"sessions": rows, "failures": failures}
 
     async def _facts(self, user: User, session_id: str) -> Facts:
         """For `core.access`; asked every time, so that a role that was taken away ends at once."""

@@ -19,7 +19,7 @@ from parlour.core.streams import Event
 from parlour.errors import Forbidden, InvalidPayload, NotFound
 from parlour.server.connections import Caller
 from parlour.transports.http.calling import CurrentCaller, execute
-from parlour.transports.http.identity import CurrentNode
+from parlour.transports.http.identity import Administrator, CurrentNode
 from parlour.wire.events import agent_payload
 
 router = APIRouter(prefix="/api/agents", tags=["agents"])
@@ -105,6 +105,13 @@ async def list_kinds(caller: CurrentCaller, node: CurrentNode) -> dict[str, Any]
     """The agents and models that settings may name."""
     agents = node.part(Agents)
     return {"agents": sorted(agents.agents), "models": agents.model_names()}
+
+
+@router.get("/overview")
+async def overview(administrator: Administrator, node: CurrentNode) -> dict[str, Any]:
+    """For administrators: what every node owns, in which phase and state, what waits, what was used, and the seconds of
+    each phase of the set-up."""
+    return await node.part(Agents).everywhere()
 
 
 @router.post("/import", status_code=201)
