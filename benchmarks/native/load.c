@@ -42,7 +42,8 @@ static long received, answered, events;
 static int measuring;
 static double *sent_at;
 static unsigned published;
-static long histogram[200000]; /* microseconds */
+enum { SLOTS = 5000000 };
+static int histogram[SLOTS]; /* microseconds */
 
 static void say(Client *client, const char *text) {
     char frame[4096], filled[4000];
@@ -118,7 +119,7 @@ static void got_event(Client *client) {
     if (!strcmp(mode, "latency")) {
         double late = now_seconds() - sent_at[client->seen++ % 65536];
         long slot = (long)(late * 1e6);
-        if (measuring) histogram[slot < 0 ? 0 : slot > 199999 ? 199999 : slot]++;
+        if (measuring) histogram[slot < 0 ? 0 : slot >= SLOTS ? SLOTS - 1 : slot]++;
     } else if (--owed[client->room] == 0) {
         events += burst;
         publish(client->room);
@@ -262,8 +263,8 @@ static void run(double length) {
 
 static long percentile(double share) {
     long total = 0, sum = 0;
-    for (int i = 0; i < 200000; i++) total += histogram[i];
-    for (int i = 0; i < 200000; i++)
+    for (int i = 0; i < SLOTS; i++) total += histogram[i];
+    for (int i = 0; i < SLOTS; i++)
         if ((double)(sum += histogram[i]) >= share * (double)total) return i;
     return 0;
 }

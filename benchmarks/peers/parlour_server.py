@@ -5,7 +5,8 @@ python -m benchmarks.peers.parlour_server <port> <transport> <text> [<durability
 <database url>]]
 
 Two commands are added that a benchmark needs and no client should have: `publish` appends deltas to
-a stream, as an answer that is being streamed does."""
+a stream, as an answer that is being streamed does; `stalls` gives the longest time that the event
+loop was busy with one turn since it was last asked."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import asyncio
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import uvloop
@@ -48,6 +50,47 @@ async def publish(node: Node, caller: Caller, payload: Publish) -> dict[str, int
     return {"offset": appended.last}
 
 
+class Stalls:
+    """Asks for a turn of the loop every few milliseconds, and notes how late it comes, and how much
+    CPU this thread used until then: on a busy machine only the second says something of us."""
+
+    EVERY = 0.002
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self.longest_cpu = 0.0
+        self._cpu = 0.0
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._cpu = time.thread_time()
+        self._look(loop, loop.time())
+
+    def take(self) -> dict[str, float]:
+        taken = {"longest_ms": self.longest * 1000, "longest_cpu_ms": self.longest_cpu * 1000}
+        self.longest = self.longest_cpu = 0.0
+        return taken
+
+    def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        now, cpu = loop.time(), time.thread_time()
+        self.longest = max(self.longest, now - due)
+        self.longest_cpu = max(self.longest_cpu, cpu - self._cpu)
+        self._cpu = cpu
+        loop.call_at(now + self.EVERY, self._look, loop, now + self.EVERY)
+
+
+stalls = Stalls()
+
+
+class NoPayload(Payload):
+    pass
+
+
+@routes.command("stalls", NoPayload, http=False)
+async def tell_stalls(node: Node, caller: Caller, payload: NoPayload) -> dict[str, float]:
+    return stalls.take()
+
+
 async def token_of(node: Node) -> str:
     """The one user of a benchmark, who may be there already."""
     record = await node.users.user_by_login("bench")
@@ -76,6 +119,7 @@ async def main(port: int, transport: str, durability: str, stores: list[str]) ->
         listener = open_port("127.0.0.1", port)
         async with serving(settings, ChatApp(Registry())) as served:
             token = await token_of(served.node)
+            stalls.start()
             print(json.dumps({"ready": True, "token": token}), flush=True)
             await listen(served, settings, listener)
 

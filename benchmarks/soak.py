@@ -1,0 +1,129 @@
+"""Many idle connections and a large, busy room for a long time: does anything grow or stall?
+
+    python -m benchmarks.soak [--seconds 600] [--idle 10000] [--room 5000] [--rate 100] [--json FILE]
+
+Prints the server's memory at the start and at the end, the longest turn of its event loop (by
+the clock, and by the CPU time that it used: the two differ on a machine that does other things), and
+the latency from sending an event to each receiver in the room. The room gets `rate` events per second;
+what that is in deliveries may be more than one core can write one by one: then events leave
+together, which is what is to be seen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.fanout import SUBSCRIBE
+from benchmarks.processes import (
+    BenchmarkError,
+    Peer,
+    idle_clients,
+    load_command,
+    prepare,
+    raise_open_files,
+    serving,
+    usage,
+)
+from benchmarks.reader import Reader
+
+SETTLE_SECONDS: Final = 3.0
+SPARE_FILES: Final = 200
+MIB: Final = 1024
+
+
+def watch(peer: Peer, load: subprocess.Popen[str], seconds: float) -> list[dict[str, float]]:
+    """Memory, CPU and the longest turn, about once a second."""
+    asker = Reader(peer)
+    asker.open()
+    samples: list[dict[str, float]] = []
+    asker.call("stalls", {})
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("soak", total=seconds)
+        while load.poll() is None:
+            time.sleep(1)
+            told, used = asker.call("stalls", {}), usage(peer.pid)
+            samples.append(
+                {
+                    "rss_kib": used.rss_kib,
+                    "longest_ms": told["longest_ms"],
+                    "longest_cpu_ms": told["longest_cpu_ms"],
+                }
+            )
+            progress.advance(bar, 1)
+    asker.close()
+    return samples
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    publish = '42["publish",{"stream":"thread:bench-r#","n":1}]'
+    with serving("parlour") as peer, idle_clients(peer, options.idle):
+        time.sleep(SETTLE_SECONDS)
+        command = load_command(
+            "latency", peer, clients=options.room, join=SUBSCRIBE, publish=publish,
+            rate=options.rate, seconds=options.seconds, pids=peer.pid, warmup=2,
+        )  # fmt: skip
+        load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        late = threading.Timer(options.seconds + 300, load.kill)
+        late.start()
+        try:
+            samples = watch(peer, load, options.seconds)
+        finally:
+            late.cancel()
+            load.kill()
+        printed = load.stdout.read() if load.stdout is not None else ""
+    if not printed:
+        raise BenchmarkError("the load generator failed")
+    return summarise(options, json.loads(printed), samples)
+
+
+def summarise(
+    options: argparse.Namespace, load: dict[str, float], samples: list[dict[str, float]]
+) -> dict[str, Any]:
+    # The room's clients connect first: what is measured begins when they are in.
+    begun = samples[max(0, len(samples) - int(options.seconds)) :]
+    return {
+        "idle": options.idle,
+        "room": options.room,
+        "events_per_second": options.rate,
+        "seconds": options.seconds,
+        "memory_start_mib": round(begun[0]["rss_kib"] / MIB, 1),
+        "memory_end_mib": round(begun[-1]["rss_kib"] / MIB, 1),
+        "memory_most_mib": round(max(one["rss_kib"] for one in begun) / MIB, 1),
+        "longest_stall_ms": round(max(one["longest_ms"] for one in begun), 1),
+        "longest_turn_cpu_ms": round(max(one["longest_cpu_ms"] for one in begun), 1),
+        "p50_ms": load["p50_us"] / 1000,
+        "p99_ms": load["p99_us"] / 1000,
+        "deliveries_per_second": load["deliveries"],
+        "server_cpu": load["server_cpu"],
+        "load_cpu": load["load_cpu"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--idle", type=int, default=10_000)
+    parser.add_argument("--room", type=int, default=5_000)
+    parser.add_argument("--rate", type=int, default=100, help="events per second in the room")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    prepare(["parlour"])
+    room = raise_open_files() - SPARE_FILES
+    if options.idle + options.room > room:
+        raise SystemExit(f"this many connections need {options.idle + options.room} open files")
+    result = run(options)
+    Console().print_json(data=result)
+    if options.json is not None:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
