@@ -1080,8 +1080,11 @@ class NoteVersion:
 class NoteStore(Protocol):
     """Notes: whose they are, who else may use them, what they say, and their kept versions."""
 
-    async def create_note(self, note_id: str, owner_id: str, at: int) -> NoteRecord:
-        """An empty note at version 0. Raises `Conflict` where the id was ever used."""
+    async def create_note(
+        self, note_id: str, owner_id: str, at: int, *, limit: int | None = None
+    ) -> NoteRecord:
+        """An empty note at version 0. Raises `Conflict` where the id was ever used, and `TooLarge` where the
+        owner has `limit` notes."""
         ...
 
     async def note(self, note_id: str, user: User) -> NoteRecord | None:

@@ -351,6 +351,9 @@ class Settings(BaseSettings):
     documents_per_connection: int = _setting(
         "Documents", 20, "Documents that one connection has open.", ge=1, le=1000
     )
+    notes_per_user: int = _setting(
+        "Documents", 10_000, "Notes that one user may own.", ge=1, le=1_000_000
+    )
     document_idle_seconds: float = _setting(
         "Documents",
         60.0,

@@ -78,8 +78,13 @@ class Notes:
         self._check_text(markdown)
         checked = _checked_grants(grants or {})
         note_id, now = self._node.new_id(), self._node.clock.now_ms()
-        await self._node.documents.create(document_of(note_id))
-        await self._store.create_note(note_id, user.id, now)
+        limit = self._node.settings.notes_per_user
+        await self._store.create_note(note_id, user.id, now, limit=limit)
+        try:
+            await self._node.documents.create(document_of(note_id))
+        except ParlourError:
+            await self._store.delete_note(note_id, now)
+            raise
         if title or markdown:
 
             def write(doc: Doc[Any]) -> None:

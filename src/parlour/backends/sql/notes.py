@@ -29,7 +29,7 @@ from parlour.backends.sql.schema import users
 from parlour.core.access import Kind, principals_of
 from parlour.core.documents import document_of
 from parlour.core.users import User
-from parlour.errors import Conflict, NotFound
+from parlour.errors import Conflict, NotFound, TooLarge
 from parlour.ports import NoteRecord, NoteText, NoteVersion
 
 NOTE = Kind.NOTE.value
@@ -41,8 +41,10 @@ class SqlNoteStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create_note(self, note_id: str, owner_id: str, at: int) -> NoteRecord:
-        return await self._database.write(lambda c: _create(c, note_id, owner_id, at))
+    async def create_note(
+        self, note_id: str, owner_id: str, at: int, *, limit: int | None = None
+    ) -> NoteRecord:
+        return await self._database.write(lambda c: _create(c, note_id, owner_id, at, limit))
 
     async def note(self, note_id: str, user: User) -> NoteRecord | None:
         return await self._database.read(lambda c: _note(c, note_id, user))
@@ -139,7 +141,12 @@ def _record(row: Row[Any], granted: tuple[bool, bool]) -> NoteRecord:
     )
 
 
-def _create(connection: Connection, note_id: str, owner_id: str, at: int) -> NoteRecord:
+def _create(
+    connection: Connection, note_id: str, owner_id: str, at: int, limit: int | None
+) -> NoteRecord:
+    owned = select(func.count()).where(notes.c.owner_id == owner_id, notes.c.deleted_at.is_(None))
+    if limit is not None and (connection.scalar(owned) or 0) >= limit:
+        raise TooLarge(f"Nobody may have more than {limit} notes.", limit=limit)
     values = {
         "id": note_id,
         "owner_id": owner_id,

@@ -10,7 +10,7 @@ import pytest
 
 from parlour.core.documents import document_of
 from parlour.core.users import User
-from parlour.errors import Conflict, InvalidPayload, NotFound
+from parlour.errors import Conflict, InvalidPayload, NotFound, TooLarge
 from parlour.ports import DocumentStore, NoteStore, NoteText, NoteVersion, UserRecord, UserStore
 
 AT = 1_700_000_000_000
@@ -89,6 +89,18 @@ class NoteStoreContract:
             await notes.create_note(note_id, ann.id, AT)
 
         assert await notes.note(note_id, ann) is None
+
+    async def test_nobody_has_more_notes_than_the_limit(self, notes: NoteStore, ann: User) -> None:
+        made = [new_id(), new_id()]
+        for note_id in made:
+            await notes.create_note(note_id, ann.id, AT, limit=2)
+
+        with pytest.raises(TooLarge) as refused:
+            await notes.create_note(new_id(), ann.id, AT, limit=2)
+
+        await notes.delete_note(made[0], AT)
+        await notes.create_note(new_id(), ann.id, AT, limit=2)
+        assert refused.value.details["limit"] == 2
 
     async def test_a_version_is_counted_where_the_text_changed(
         self, notes: NoteStore, ann: User
