@@ -69,6 +69,61 @@ class Visit {
     return true;
   }
 
+  /** Another person in the same browser. */
+  async become(login) {
+    const credentials = { login, password: options.password };
+    const answer = await this.page.request.post(`${options.url}/api/auth/sign-in`, {
+      data: credentials,
+    });
+    if (!answer.ok()) throw new Error(`Signing in as ${login}: ${await answer.text()}`);
+  }
+
+  /** Colleagues, and what they said to this person. */
+  async company() {
+    const [ann, bob] = await Promise.all(['Ann Archer', 'Bob Baker'].map((name) => caller(name)));
+    const me = await this.post('/api/auth/refresh', {});
+    const own = (path, data) => this.post(path, data);
+    const both = [ann.id, bob.id];
+    const mine = { kind: 'group', name: 'Plans', description: 'What comes next', user_ids: both };
+    const { channel } = await own('/api/channels', mine);
+    const place = `/api/channels/${channel.id}`;
+    this.channel = channel.id;
+    const first = await ann.post(`${place}/messages`, {
+      content: 'Good morning! The release is on **Thursday**. Who writes the notes?',
+    });
+    await own(`${place}/messages/${first.message.id}/pin`, {});
+    await bob.post(`${place}/messages`, { content: 'I can do it. What is still open:' });
+    await bob.post(`${place}/messages`, {
+      content: '- the settings page\n- German texts\n- pictures for the docs',
+    });
+    const said = await own(`${place}/messages`, {
+      content: 'Settings and texts are done. I make the pictures this afternoon.',
+    });
+    const asked = `${place}/messages/${said.message.id}`;
+    await ann.post(`${asked}/reactions`, { emoji: '🎉' });
+    await bob.post(`${asked}/reactions`, { emoji: '🎉' });
+    await bob.post(`${place}/messages`, { content: 'Which sizes?', parent_id: said.message.id });
+    await own(`${place}/messages`, { content: 'Wide and phone.', parent_id: said.message.id });
+    await ann.post(`${place}/messages`, {
+      content: `@[${me.user.name}](user:${me.user.id}) could you look at the phone pictures too?`,
+    });
+    if (!(await ann.get('/api/channels/open?search=garden')).items.length) {
+      const open = { kind: 'standard', name: 'garden', description: 'Roses and the watering rota' };
+      await ann.post('/api/channels', open);
+      await bob.post('/api/channels', { kind: 'standard', name: 'announcements' });
+    }
+    const direct = await ann.post('/api/channels', { kind: 'direct', user_ids: [me.user.id] });
+    await ann.post(`/api/channels/${direct.channel.id}/messages`, {
+      content: 'Do you have five minutes?',
+    });
+  }
+
+  async post(path, data) {
+    const answer = await this.page.request.post(options.url + path, { data });
+    if (!answer.ok()) throw new Error(`${path}: ${await answer.text()}`);
+    return answer.json();
+  }
+
   async newChat() {
     await this.open('/');
     await this.page.evaluate(() => sessionStorage.clear());
@@ -271,6 +326,47 @@ const SCENES = [
     after: (visit) => visit.escape(),
   },
   {
+    name: 'notes-editor',
+    title: 'A note that two people write',
+    go: async (visit) => {
+      const katherine = await colleague(visit, 'Katherine');
+      const note = await makeNote(visit, katherine.id);
+      await visit.open(`/notes/${note}`);
+      await visit.id('note-body').getByText('What we know').waitFor();
+      await katherine.write(`/notes/${note}`, 'What we know');
+      await visit.page.locator('.caret-name').waitFor();
+      await visit.page.locator('[data-testid="note-status"][data-phase="saved"]').waitFor();
+    },
+  },
+  {
+    name: 'notes-sharing',
+    title: 'Sharing a note',
+    go: async (visit) => {
+      await visit.id('share-note').click();
+      await visit.id('share-person').getByText('Katherine').waitFor();
+    },
+    after: (visit) => visit.page.keyboard.press('Escape'),
+  },
+  {
+    name: 'notes-versions',
+    title: 'Versions of a note: what has changed since one of them',
+    go: async (visit) => {
+      await visit.id('note-history').click();
+      await visit.id('version').filter({ hasText: 'First draft' }).click();
+      await visit.page.locator('[data-testid="version-mode"] [data-value="changes"]').click();
+      await visit.id('version-changes').locator('ins').first().waitFor();
+    },
+  },
+  {
+    name: 'notes-list',
+    title: 'All notes',
+    go: async (visit) => {
+      await visit.open('/notes');
+      await visit.id('note-item').first().waitFor();
+      await visit.leaveColleague();
+    },
+  },
+  {
     name: 'offline',
     title: 'Without a connection: what is written waits',
     go: async (visit) => {
@@ -289,6 +385,105 @@ const SCENES = [
     },
   },
   {
+    name: 'browse',
+    title: 'Finding channels',
+    go: async (visit) => {
+      await visit.company();
+      await visit.open('/channels');
+      await visit.id('open-channel').filter({ hasText: 'garden' }).waitFor();
+    },
+  },
+  {
+    name: 'channel',
+    title: 'A channel, with reactions, replies and a mention',
+    go: async (visit) => {
+      await visit.open(`/channels/${visit.channel}`);
+      await visit.id('channel-message').last().waitFor();
+    },
+  },
+  {
+    name: 'replies',
+    title: 'Replies to a message',
+    go: async (visit) => {
+      await visit.id('open-replies').click();
+      await visit.id('replies').getByTestId('channel-message').last().waitFor();
+    },
+    after: (visit) => visit.id('close-panel').click(),
+  },
+  {
+    name: 'members',
+    title: 'Who is in a channel, and who is there now',
+    go: async (visit) => {
+      await visit.id('show-members').click();
+      await visit.id('member').first().waitFor();
+    },
+    after: (visit) => visit.id('close-panel').click(),
+  },
+  {
+    name: 'pins',
+    title: 'Pinned messages',
+    go: async (visit) => {
+      await visit.id('show-pins').click();
+      await visit.id('side-panel').getByTestId('channel-message').waitFor();
+    },
+    after: (visit) => visit.id('close-panel').click(),
+  },
+  {
+    name: 'channel-search',
+    title: 'Searching in a channel',
+    go: async (visit) => {
+      await visit.id('show-search').click();
+      await visit.id('search-messages').fill('pictures');
+      await visit.id('found-message').first().waitFor();
+    },
+    after: (visit) => visit.id('close-panel').click(),
+  },
+  {
+    name: 'palette',
+    title: 'The palette',
+    go: async (visit) => {
+      await visit.page.keyboard.press('Control+k');
+      await visit.id('palette-item').first().waitFor();
+    },
+    after: (visit) => visit.page.keyboard.press('Escape'),
+  },
+  {
+    name: 'shortcuts',
+    title: 'Keyboard shortcuts',
+    go: async (visit) => {
+      await visit.page.evaluate(() => document.activeElement?.blur());
+      await visit.page.keyboard.press('?');
+      await visit.id('shortcuts').waitFor();
+    },
+    after: (visit) => visit.page.keyboard.press('Escape'),
+  },
+  {
+    name: 'preferences',
+    title: 'Settings of a person',
+    go: async (visit) => {
+      await visit.open('/settings');
+      await visit.id('settings').waitFor();
+    },
+  },
+  {
+    name: 'preferences-german',
+    title: 'The same in German',
+    go: async (visit) => {
+      await visit.id('choose-language').selectOption('de');
+      await visit.page.getByText('Darstellung').waitFor();
+    },
+    after: (visit) => visit.id('choose-language').selectOption('system'),
+  },
+  {
+    name: 'live',
+    title: 'What is live, for administrators',
+    go: async (visit) => {
+      await visit.become(options.login);
+      await visit.open('/admin');
+      await visit.id('live-connection').first().waitFor();
+    },
+  },
+  {
     name: 'not-here',
     title: 'A conversation that is not here',
     go: async (visit) => {
@@ -297,6 +492,90 @@ const SCENES = [
     },
   },
 ];
+
+/** Somebody who talks over HTTP alone; an account is made at the first call. */
+async function caller(name) {
+  const send = async (method, path, body, token) => {
+    const answer = await fetch(options.url + path, {
+      method,
+      headers: {
+        'content-type': 'application/json',
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+      },
+      ...(body ? { body: JSON.stringify(body) } : {}),
+    });
+    return { ok: answer.ok, data: await answer.json() };
+  };
+  const { password } = options;
+  let entered = await send('POST', '/api/auth/sign-up', { name, password });
+  if (!entered.ok) entered = await send('POST', '/api/auth/sign-in', { login: name, password });
+  if (!entered.ok) throw new Error(`${name}: ${JSON.stringify(entered.data)}`);
+  const { token, user } = entered.data;
+  const call = async (method, path, body) => {
+    const { ok, data } = await send(method, path, body, token);
+    if (!ok) throw new Error(`${path}: ${JSON.stringify(data)}`);
+    return data;
+  };
+  return {
+    id: user.id,
+    get: (path) => call('GET', path),
+    post: (path, body) => call('POST', path, body),
+  };
+}
+
+/** A note with a version, shared with somebody; gives back its id. */
+async function makeNote(visit, userId) {
+  const call = async (method, path, data) => {
+    const answer = await visit.page.request.fetch(options.url + path, { method, data });
+    if (!answer.ok()) throw new Error(`${method} ${path}: ${answer.status()}`);
+    return answer.json();
+  };
+  const draft = [
+    '## What we know',
+    'The drift is **real**: three stations saw it, and so did the [buoy](https://example.org/buoy).',
+    '- It begins at night\n- It follows the current',
+    '## What is next',
+    '- [x] Compare the clocks\n- [ ] Ask the harbour for its log',
+  ];
+  await call('POST', '/api/notes', {
+    title: 'Reading list',
+    markdown: 'Two papers on tides, and the manual of the new gauge.',
+  });
+  const note = await call('POST', '/api/notes', {
+    title: 'Drift of the northern gauges',
+    markdown: draft.join('\n\n'),
+    grants: { [`user:${userId}`]: 'write' },
+  });
+  await call('POST', `/api/notes/${note.id}/versions`, { name: 'First draft' });
+  const added =
+    '> Whoever finds the old log gets a cake.\n\n```\ngauge --since 2024-03 | sort\n```';
+  await call('PATCH', `/api/notes/${note.id}`, { append_markdown: added });
+  return note.id;
+}
+
+/** Somebody else, in a browser of their own. */
+async function colleague(visit, name) {
+  const context = await visit.page.context().browser().newContext({
+    baseURL: options.url,
+    serviceWorkers: 'block',
+  });
+  visit.leaveColleague = () => context.close();
+  const { password } = options;
+  const signUp = await context.request.post('/api/auth/sign-up', { data: { name, password } });
+  if (!signUp.ok()) {
+    await context.request.post('/api/auth/sign-in', { data: { login: name, password } });
+  }
+  const { id } = await (await context.request.get('/api/auth/me')).json();
+  const write = async (path, heading) => {
+    const page = await context.newPage();
+    await page.goto(path);
+    await page.getByTestId('note-body').getByText(heading).click();
+    for (const key of ['ArrowDown', 'End']) await page.keyboard.press(key);
+    await page.keyboard.type(' We saw it, too.');
+    for (let i = 0; i < 15; i += 1) await page.keyboard.press('Shift+ArrowLeft');
+  };
+  return { id, write };
+}
 
 function textFile(name) {
   return { name, mimeType: 'text/plain', buffer: Buffer.from('First line\nSecond line\n') };
@@ -314,6 +593,7 @@ async function visitAll(browser, device, theme, progress) {
     ...DEVICES[device],
     colorScheme: theme,
     locale: 'en-GB',
+    serviceWorkers: 'block',
   });
   context.setDefaultTimeout(30_000);
   const visit = new Visit(await context.newPage(), device, PEOPLE.shift());
