@@ -65,8 +65,8 @@ export class Notes {
   async #sendLeft(): Promise<void> {
     try {
       if ((await this.copies.unsaved()).length === 0) return;
-      const { sendLeft } = await import('./editor/providers');
-      await sendLeft(this.#connection, this.copies);
+      const { documentsOf } = await import('./editor/providers');
+      await documentsOf(this.#connection, this.copies).sendLeft();
     } catch {
       // It stays where it is; the next connection, or opening the note, sends it.
     }

@@ -22,7 +22,7 @@ export function isSafeLink(address: unknown): address is string {
 /** The address that somebody meant; null where it may not be used. */
 export function readLink(text: string): string | null {
   const wanted = text.trim();
-  if (wanted === '') return null;
+  if (wanted === '' || wanted !== visible(wanted)) return null;
   if (isSafeLink(wanted)) return wanted;
   if (SCHEME.test(wanted) && !/^[\w.-]+:\d/.test(wanted)) return null;
   if (/^[^\s/@]+@[^\s/@]+\.[^\s/@]+$/.test(wanted)) return `mailto:${wanted}`;
