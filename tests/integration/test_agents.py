@@ -10,7 +10,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from parlour.agents.events import FinishAction, RunAction
+from parlour.agents.kinds import Planned, Situation
+from parlour.agents.service import Agents
 from parlour.demo.agent import install
+from parlour.errors import Forbidden, Lagged
 from tests.serving import Client, Served, serve
 
 PATIENCE_S = 60.0
@@ -170,6 +174,63 @@ async def test_who_is_removed_hears_nothing_any_more(server: Served) -> None:
 
     assert [e for e, _ in cyd.heard[heard:] if e == "oh_event"] == []
     assert refused["error"]["code"] == "forbidden"
+
+
+async def test_who_is_removed_is_shut_out_of_a_stream_that_is_followed_over_http(
+    server: Served,
+) -> None:
+    ann = await Rest.of(server, "ann")
+    session_id = await ann.begin(settings={"confirmation": "commands"})
+    await ann.until(session_id, "awaiting_user_confirmation")
+    eve_id = await _named(server, "eve")
+    await ann("PUT", f"/{session_id}/members/{eve_id}", role="watch")
+    user = await server.node.user(eve_id)
+    assert user is not None
+    caller = server.node.caller(user)
+
+    async with server.node.recovery.follow(caller, f"agent:{session_id}", None) as news:
+        await ann("DELETE", f"/{session_id}/members/{eve_id}", 204)
+        await ann("POST", f"/{session_id}/stop")
+        await ann.until(session_id, "stopped")
+        heard = await anext(news)
+        with pytest.raises(Lagged):
+            await anext(news)
+
+    assert [event["extras"]["status"] for event in heard] == ["member_removed"]
+    with pytest.raises(Forbidden):
+        await server.node.permissions.require_read(user, f"agent:{session_id}")
+
+
+async def test_words_and_output_are_shown_while_they_come(server: Served) -> None:
+    ann = await Rest.of(server, "ann")
+    session_id = await ann.begin(settings={"confirmation": "commands"})
+    await ann.until(session_id, "awaiting_user_confirmation")
+    async with Client.open(server, "ann") as watching:
+        await watching.call("subscribe", stream=f"agent:{session_id}")
+        command = "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.1; done"
+        server.node.part(Agents).agents["loud"] = Loud(command)
+        loud = await ann.begin(settings={"agent": "loud"})
+        await watching.call("subscribe", stream=f"agent:{loud}")
+        shown = await watching.until(
+            lambda e, p: e == "oh_signal" and p["conversation_id"] == loud, PATIENCE_S
+        )
+        await ann.until(loud, "finished")
+
+    assert shown["type"] == "output"
+    assert "line" in shown["text"]
+    await ann("POST", f"/{session_id}/stop")
+
+
+class Loud:
+    """An agent that runs one command."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    async def step(self, situation: Situation) -> list[Planned]:
+        if len(situation.messages) > 1:
+            return [Planned(FinishAction(content="done"))]
+        return [Planned(RunAction(command=self._command))]
 
 
 async def test_events_are_found_by_number_from_both_ends(server: Served) -> None:

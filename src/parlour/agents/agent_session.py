@@ -37,6 +37,9 @@ log = structlog.get_logger(__name__)
 CHECKPOINT_EVERY: Final = 200
 """Events after which the fold is stored."""
 
+GATHER_SECONDS: Final = 0.05
+"""How long the words of a model, or a command's output, are gathered before they are shown."""
+
 
 @dataclass(slots=True)
 class Equipment:
@@ -97,6 +100,8 @@ class AgentSession:
         self._lease: Lease | None = None
         self._checkpointed = 0
         self._closed = asyncio.Event()
+        self._unsaid: dict[str, str] = {}
+        self._signalling: asyncio.TimerHandle | None = None
 
     @property
     def state(self) -> SessionState:
@@ -248,6 +253,8 @@ class AgentSession:
 
     def _hear(self, event: Event) -> None:
         self.ledger.hear(event)
+        # The event holds the whole of what was being said: nothing of it may be shown after it.
+        self._unsaid.clear()
         if event.offset - self._checkpointed >= CHECKPOINT_EVERY and self.owns():
             self._checkpointed = event.offset
             self._node.tasks.spawn(self.checkpoint(), f"checkpoint of {self.sid}")
@@ -271,8 +278,20 @@ class AgentSession:
             await self.on_state(state, reason)
 
     def _signal(self, kind: str, body: Mapping[str, Any]) -> None:
-        told = {"conversation_id": self.sid, "type": kind, **body}
-        self._node.routing.signal_room("oh_signal", told, self.event_stream.name)
+        """Gather what comes within a moment: a signal per token would cost more than the token."""
+        self._unsaid[kind] = self._unsaid.get(kind, "") + str(body.get("text", ""))
+        if self._signalling is None:
+            loop = asyncio.get_running_loop()
+            self._signalling = loop.call_later(GATHER_SECONDS, self._send_signals)
+
+    def _send_signals(self) -> None:
+        self._signalling = None
+        unsaid, self._unsaid = self._unsaid, {}
+        if self.phase is not Phase.RUNNING:
+            return
+        for kind, text in unsaid.items():
+            told = {"conversation_id": self.sid, "type": kind, "text": text}
+            self._node.routing.signal_room("oh_signal", told, self.event_stream.name)
 
     def _failed(self, error: BaseException) -> str:
         """Log what happened; people get the reference only."""

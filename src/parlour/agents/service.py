@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from parlour.agents.agent_session import AgentSession, Equipment
+from parlour.agents.events import StatusObservation
 from parlour.agents.hands import Hands
 from parlour.agents.kinds import Agent, ToolAgent
 from parlour.agents.ports import FileStore, Memory, Model, Registry, Runtime, RuntimeFactory
 from parlour.agents.secrets import Secrets
 from parlour.agents.session_settings import InForce
-from parlour.agents.stream import stream_name
+from parlour.agents.stream import EventStream, stream_name
 from parlour.agents.web_session import WebSession
 from parlour.core.access import Facts, Kind
 from parlour.core.agent_state import Rest, SessionState, fold, next_step
-from parlour.core.agents import ACTIVE, TERMINAL, AgentState, InputPolicy, Role
-from parlour.core.streams import Position
+from parlour.core.agents import ACTIVE, MEMBER_REMOVED, TERMINAL, AgentState, InputPolicy, Role
+from parlour.core.streams import Dedupe, Position
 from parlour.core.users import User
 from parlour.errors import (
     Conflict,
@@ -589,9 +590,23 @@ class Agents:
             raise NotFound("There is no such user.")
         await self.node.agents.set_agent_role(session_id, user_id, role)
         if role is None:
-            room = stream_name(session_id)
-            await self.node.routing.leave_room_for_users(room, [user_id], "removed")
+            await self._shut_out(session_id, user_id)
         await self._tell(record, "members", user_id)
+
+    async def _shut_out(self, session_id: str, user_id: str) -> None:
+        """Told in the stream itself: whoever is about to follow it, or follows it over HTTP, hears it there."""
+        room = stream_name(session_id)
+        told = StatusObservation(
+            content="Somebody no longer takes part.",
+            status=MEMBER_REMOVED,
+            detail={"user_id": user_id},
+        )
+        record = EventStream(self.node, session_id).record(
+            told, "system", None, {}, at=self.node.clock.now_ms()
+        )
+        key = Dedupe(f"removed:{self.node.new_id()}")
+        await self.node.streams.append_records(room, [record], key)
+        await self.node.routing.leave_room_for_users(room, [user_id], "removed")
 
     async def delete(self, session_id: str) -> None:
         """Stop what runs, wherever it runs, and forget the session. Its events stay in the archive, unreachable."""

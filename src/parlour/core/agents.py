@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from parlour.errors import IllegalTransition
 
@@ -193,6 +193,19 @@ def may(role: Role | None, action: str) -> bool:
     """Whether somebody in this role may send this action."""
     least = USER_ACTIONS.get(action)
     return role is not None and least is not None and _RANK.index(role) >= _RANK.index(least)
+
+
+MEMBER_REMOVED: Final = "member_removed"
+"""The `status` of the event that says that somebody no longer takes part."""
+
+
+def shuts_out(user_id: str, event_type: str, data: Mapping[str, Any]) -> bool:
+    """Whether after this event a user has to be authorised again before hearing more."""
+    if event_type != "observation:status":
+        return False
+    extras = data.get("extras") or {}
+    about = (extras.get("detail") or {}).get("user_id")
+    return bool(extras.get("status") == MEMBER_REMOVED and about == user_id)
 
 
 class InputPolicy(StrEnum):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from parlour.core.agents import shuts_out
 from parlour.core.channels import ends_access_of
 from parlour.core.streams import Batch, Event, Position, check_stream_name
 from parlour.errors import InvalidPayload, Lagged, PositionLost, Unavailable
@@ -21,6 +22,8 @@ REPLAY_LIMIT = 2_000
 """More missed events than this are cheaper as a snapshot."""
 
 CHANNEL = "channel:"
+AGENT = "agent:"
+GUARDED = (CHANNEL, AGENT)
 """Streams whose readers may be shut out by one of their events."""
 
 Wire = dict[str, Any]
@@ -121,11 +124,11 @@ class Recovery:
 
     async def _open(self, caller: Caller, stream: str) -> tuple[Feed, Callable[[], None]]:
         """The feed of a stream that the caller may read, and a function that raises `Unavailable` where an
-        event has come since that may have ended this. A channel is authorised once its feed is attached:
-        whatever shuts somebody out from then on is heard."""
+        event has come since that may have ended this. A guarded stream is authorised once more when its feed is
+        attached: whatever shuts somebody out from then on is heard."""
         await self._authorise(caller, stream)
         feed = await self._feeds.acquire(stream)
-        if not stream.startswith(CHANNEL):
+        if not stream.startswith(GUARDED):
             return feed, _nothing
         try:
             mark = feed.position
@@ -204,6 +207,8 @@ async def _merged(
 
 def _shuts_out(event: Event, user_id: str) -> bool:
     """Whether this user has to be authorised again before hearing what comes after."""
+    if event.stream.startswith(AGENT):
+        return shuts_out(user_id, event.type, event.data)
     return event.stream.startswith(CHANNEL) and ends_access_of(
         user_id, event.type, event.data.get("body", {})
     )
