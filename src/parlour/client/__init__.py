@@ -9,7 +9,7 @@
 Needs the extra `parlour[client]`.
 """
 
-from parlour.client.connection import Client, connect
+from parlour.client.connection import Client, Refused, connect
 from parlour.client.following import Following, Snapshot
 
-__all__ = ["Client", "Following", "Snapshot", "connect"]
+__all__ = ["Client", "Following", "Refused", "Snapshot", "connect"]
