@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from parlour.core.streams import Event
+from parlour.server.delivery import encode_stream_event
 from parlour.server.endpoint import Ack, Link
+from parlour.server.outbox import OutboxLimits
 from parlour.transports.socketio import SocketSettings, SocketTransport
 from parlour.transports.socketio.fast import fast_protocol
-from parlour.wire.packets import join_encoded
+from parlour.wire.packets import Encoded, join_encoded
 from parlour.wire.socketio import encode_event
 from tests.interop.protocol_server import SystemClock
 from tests.unit.wire.test_websocket import client_frame
@@ -33,10 +37,13 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self.writes = 0
         self.bytes = 0
+        self.kept: list[bytes] | None = None
 
     def write(self, data) -> None:
         self.writes += 1
         self.bytes += len(data)
+        if self.kept is not None:
+            self.kept.append(data)
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -52,6 +59,20 @@ class Pipe(asyncio.Transport):
 
     def abort(self) -> None:
         pass
+
+
+def read_events(data: bytes) -> list[dict[str, Any]]:
+    """The payloads of the events in a server's frames."""
+    events = []
+    while data:
+        length, head = data[1], 2
+        if length == 126:
+            length, head = int.from_bytes(data[2:4], "big"), 4
+        elif length == 127:
+            length, head = int.from_bytes(data[2:10], "big"), 10
+        events.append(json.loads(data[head : head + length][2:])[1])
+        data = data[head + length :]
+    return events
 
 
 class UvicornSide:
@@ -174,6 +195,40 @@ async def test_a_request_costs_one_write_and_no_task(bench):
 
     assert bench.writes == [1] + [0] * (CLIENTS - 1)
     assert bench.tasks == 0
+
+
+async def test_a_connect_that_needs_no_waiting_costs_no_task(bench):
+    bench.start()
+
+    asyncio.get_running_loop().call_soon(bench.connect)
+    await bench.turn()
+    await bench.turn()
+
+    assert len(bench.room.links) == CLIENTS + 1
+    assert bench.tasks == 0
+
+
+def delta(text: str, offset: int) -> Encoded:
+    event = Event("thread:t", "e", offset, "message:delta", {"id": "m", "text": text}, 0)
+    return encode_stream_event(event)
+
+
+async def test_one_who_does_not_read_costs_the_others_nothing_and_gets_its_text_whole(bench):
+    count, slow = 3000, bench.protocols[0]
+    slow.pause_writing()
+    bench.start()
+
+    for offset in range(1, count + 1):
+        bench.room.broadcast(delta(f"{offset:05} of some text, ", offset))
+        await bench.turn()
+
+    assert bench.writes == [0] + [count] * (CLIENTS - 1)
+    waiting = bench.room.links[0].buffered
+    assert 0 < waiting < OutboxLimits().high_water + 2 * count * len("00000 of some text, ")
+    kept = bench.pipes[0].kept = []
+    slow.resume_writing()
+    text = "".join(event["data"]["data"]["text"] for event in read_events(b"".join(kept)))
+    assert text == "".join(f"{offset:05} of some text, " for offset in range(1, count + 1))
 
 
 async def test_a_broadcast_is_framed_once(bench):

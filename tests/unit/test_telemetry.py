@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from contextvars import copy_context
+
 import pytest
 import structlog
 
-from parlour.telemetry import MASK, Metrics, configure_logging, mask_secrets, mask_text
+from parlour.telemetry import (
+    MASK,
+    Metrics,
+    configure_logging,
+    get_logger,
+    mask_secrets,
+    mask_text,
+    speaker,
+)
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
 
@@ -51,6 +62,30 @@ def test_two_nodes_in_one_process_have_their_own_numbers() -> None:
     assert b'parlour_commands_total{event="message:send",outcome="forbidden"} 1.0' in one.render()
     assert b"parlour_links 3.0" in one.render()
     assert b"forbidden" not in other.render()
+
+
+class Ann:
+    asked = 0
+
+    def log_fields(self) -> dict[str, str]:
+        self.asked += 1
+        return {"user": "ann", "sid": "s1"}
+
+
+def test_a_line_names_who_speaks_and_nobody_is_asked_without_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("json", "info")
+    log, ann, context = get_logger("test"), Ann(), copy_context()
+    context.run(speaker.set, ann)
+
+    context.run(log.debug, "not written")
+    context.run(log.info, "written", user="somebody else")
+    log.info("outside")
+
+    first, second = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (first["user"], first["sid"], ann.asked) == ("somebody else", "s1", 1)
+    assert "sid" not in second
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
