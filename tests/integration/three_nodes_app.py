@@ -67,10 +67,18 @@ async def notify(node: Node, user_id: str, event: Any) -> None:
     await node.notify_user(user_id, (event["type"], event["data"]))
 
 
-async def use_model(node: Node, model: str, seconds: float) -> None:
-    """The session of the handler uses a model for a while."""
+answers: dict[str, asyncio.Event] = {}
+
+
+async def use_model(node: Node, model: str) -> None:
+    """The session of the handler uses a model, as while an answer streams, until `finish`."""
+    over = answers[model] = asyncio.Event()
     async with cl.use_model(model):
-        await asyncio.sleep(seconds)
+        await over.wait()
+
+
+async def finish(node: Node, model: str) -> None:
+    answers.pop(model).set()
 
 
 async def in_use(node: Node) -> dict[str, int]:
@@ -83,5 +91,5 @@ async def presence(node: Node, room: str) -> list[str]:
 
 OWN = {
     one.__name__: one
-    for one in (known, event_emitter, event_call, say, notify, use_model, in_use, presence)
+    for one in (known, event_emitter, event_call, say, notify, use_model, finish, in_use, presence)
 }
