@@ -602,6 +602,19 @@ class TestRest:
             assert sorted(seen) == sorted(made)
             assert len(seen) == 5
 
+    async def test_more_than_one_edit_may_bring_is_refused_at_once(self, server: Served) -> None:
+        note = await new_note(server, "ann", markdown="small")
+        async with rest(server, "ann") as http:
+            path = f"/api/notes/{note}"
+            answers = [
+                await http.patch(path, json={"markdown": "a\n\n" * 25_000}),
+                await http.patch(path, json={"append_markdown": "a" * 600_000}),
+                await http.post("/api/notes", json={"markdown": "a" * 600_000}),
+            ]
+
+            assert [code_of(one) for one in answers] == [(413, "too_large")] * 3
+            assert (await http.get(path)).json()["markdown"] == "small"
+
     async def test_only_the_owner_shares_and_deletes(self, server: Served) -> None:
         note = await new_note(server, "ann", markdown="x")
         await share(server, "ann", note, bob="write", eve="read")

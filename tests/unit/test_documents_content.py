@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
+from parlour.documents.comparing import changes_between
 from parlour.documents.content import (
     Content,
     Element,
@@ -358,6 +359,23 @@ class TestWriting:
 
 
 class TestComparing:
+    @settings(derandomize=True, deadline=None, max_examples=200)
+    @given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=12))
+    def test_changes_cover_both_sequences_in_order(self, old: list[int], new: list[int]) -> None:
+        changes = changes_between(old, new)
+
+        assert [x for _, i, j, _, _ in changes for x in old[i:j]] == old
+        assert [x for _, _, _, k, m in changes for x in new[k:m]] == new
+        assert all(old[i:j] == new[k:m] for kind, i, j, k, m in changes if kind == "equal")
+
+    def test_long_sequences_that_repeat_are_compared_roughly(self) -> None:
+        """What difflib would need minutes for."""
+        old, new = ["a", "b"] * 20_000, ["b", "c"] * 20_000
+
+        changes = changes_between(old, new)
+
+        assert [kind for kind, *_ in changes] == ["replace"]
+
     @settings(derandomize=True, deadline=None, max_examples=150)
     @given(
         st.lists(st.sampled_from(["a", "b", " ", "\n", "word", "\n\n"]), max_size=20).map("".join),

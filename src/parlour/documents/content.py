@@ -216,6 +216,17 @@ def textblocks(body: Sequence[Node]) -> Iterator[Element]:
             yield from textblocks(node.children)
 
 
+def count_nodes(body: Sequence[Node]) -> int:
+    """How many elements and pieces of text there are."""
+    count, waiting = 0, list(body)
+    while waiting:
+        node = waiting.pop()
+        count += 1
+        if isinstance(node, Element):
+            waiting.extend(node.children)
+    return count
+
+
 def to_text(body: Sequence[Node]) -> str:
     """Plain text: one line per block."""
     return "\n".join(text_in(block) for block in textblocks(body) if block.tag != "horizontalRule")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -21,8 +21,11 @@ from parlour.documents.access import (
     admit_writer,
     permission_of,
 )
+from parlour.documents.comparing import changes_between
 from parlour.documents.content import (
     Content,
+    Tree,
+    count_nodes,
     from_json,
     read_content,
     shown_title,
@@ -30,13 +33,14 @@ from parlour.documents.content import (
     to_text,
 )
 from parlour.documents.html import to_html
+from parlour.documents.markdown_in import from_markdown
 from parlour.documents.markdown_out import to_markdown
 from parlour.documents.open_document import OpenDocument
 from parlour.documents.replica import Author
 from parlour.documents.writing import (
-    append_markdown,
+    append_blocks,
+    write_blocks,
     write_content,
-    write_markdown,
     write_title,
 )
 from parlour.errors import Conflict, InvalidPayload, NotFound, ParlourError, TooLarge
@@ -51,6 +55,13 @@ log = structlog.get_logger(__name__)
 
 PREVIEW: Final = 200
 MOST_GRANTS: Final = 100
+MOST_TEXT: Final = 500_000
+MOST_NODES: Final = 20_000
+"""Bytes and nodes of one edit over REST: writing it must not hold up everybody else for long."""
+
+PARSED_AT_ONCE: Final = 20_000
+"""Characters up to which Markdown is parsed without a thread."""
+
 _WORDS: Final = re.compile(r"\s+|[^\s]+")
 
 Wire = dict[str, Any]
@@ -75,7 +86,7 @@ class Notes:
         grants: Mapping[str, str] | None = None,
     ) -> Wire:
         """A new note of this user."""
-        self._check_text(markdown)
+        blocks = await self._parse(markdown)
         checked = _checked_grants(grants or {})
         note_id, now = self._node.new_id(), self._node.clock.now_ms()
         limit = self._node.settings.notes_per_user
@@ -90,8 +101,8 @@ class Notes:
             def write(doc: Doc[Any]) -> None:
                 if title:
                     write_title(doc, title)
-                if markdown:
-                    write_markdown(doc, markdown)
+                if blocks:
+                    write_blocks(doc, blocks)
 
             await self._edit(note_id, write, Author(user.id))
         if checked:
@@ -153,8 +164,7 @@ class Notes:
         if grants is not None:
             await admit_owner(self._store, note_id, user)
         await admit_writer(self._store, note_id, user)
-        for text in (markdown, append):
-            self._check_text(text or "")
+        blocks, more = await self._parse(markdown or ""), await self._parse(append or "")
         checked = None if grants is None else _checked_grants(grants)
         if expected_version is not None:
             await self._expect(user, note_id, expected_version)
@@ -165,9 +175,9 @@ class Notes:
             if title is not None:
                 write_title(doc, title)
             if markdown is not None:
-                write_markdown(doc, markdown)
+                write_blocks(doc, blocks)
             if append is not None:
-                append_markdown(doc, append)
+                append_blocks(doc, more)
 
         if title is not None or markdown is not None or append is not None:
             await self._edit(note_id, write, Author(user.id))
@@ -227,10 +237,18 @@ class Notes:
                 return True
         return False
 
-    def _check_text(self, text: str) -> None:
-        limit = self._node.settings.max_document_bytes
-        if len(text.encode()) > limit:
-            raise TooLarge(f"A note has at most {limit} bytes.", limit=limit)
+    async def _parse(self, markdown: str) -> Tree:
+        """The blocks of a text, within what one edit may bring. Raises `TooLarge`."""
+        limit = min(MOST_TEXT, self._node.settings.max_document_bytes)
+        if len(markdown.encode()) > limit:
+            raise TooLarge(f"One edit may bring {limit} bytes.", limit=limit)
+        large = len(markdown) > PARSED_AT_ONCE
+        blocks = (
+            await asyncio.to_thread(from_markdown, markdown) if large else from_markdown(markdown)
+        )
+        if count_nodes(blocks) > MOST_NODES:
+            raise TooLarge(f"One edit may bring {MOST_NODES} blocks and pieces.", limit=MOST_NODES)
+        return blocks
 
     # -- versions --------------------------------------------------------------------------------
 
@@ -321,7 +339,9 @@ class Notes:
             async with self._documents.hold(document_of(note_id)) as document:
                 await document.replica.check()
                 new = document.content()
-        return compare_texts(to_markdown(old.body), to_markdown(new.body))
+        return await asyncio.to_thread(
+            lambda: compare_texts(to_markdown(old.body), to_markdown(new.body))
+        )
 
     async def restore(self, user: User, note_id: str, version_id: str) -> Wire:
         """Make the note say what a version says, as an edit like any other."""
@@ -433,9 +453,7 @@ def compare_texts(old: str, new: str) -> list[Wire]:
     """`{op, text}` in order, by lines, and by words within lines that changed."""
     changes: list[Wire] = []
     old_lines, new_lines = old.splitlines(keepends=True), new.splitlines(keepends=True)
-    for kind, i, j, k, m in SequenceMatcher(
-        None, old_lines, new_lines, autojunk=False
-    ).get_opcodes():
+    for kind, i, j, k, m in changes_between(old_lines, new_lines):
         before, after = "".join(old_lines[i:j]), "".join(new_lines[k:m])
         if kind == "replace":
             changes += _compare_words(before, after)
@@ -446,10 +464,8 @@ def compare_texts(old: str, new: str) -> list[Wire]:
 
 def _compare_words(old: str, new: str) -> list[Wire]:
     before, after = _WORDS.findall(old), _WORDS.findall(new)
-    if len(before) * len(after) > 4_000_000:
-        return _compared("replace", old, new)
     found: list[Wire] = []
-    for kind, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    for kind, i, j, k, m in changes_between(before, after):
         found += _compared(kind, "".join(before[i:j]), "".join(after[k:m]))
     return found
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 from pycrdt import Doc, Text, XmlElement, XmlFragment, XmlText
 
+from parlour.documents.comparing import changes_between
 from parlour.documents.content import (
     TITLE,
     Content,
@@ -32,9 +32,6 @@ from parlour.documents.content import (
 )
 from parlour.documents.markdown_in import from_markdown
 from parlour.documents.markdown_out import to_markdown
-
-_CLOSELY: Final = 4_000
-"""Characters up to which a text is compared letter by letter."""
 
 _Wanted = Element | tuple[Run, ...]
 """A child as the CRDT has it: an element, or one text with all its runs."""
@@ -58,19 +55,29 @@ def write_body(doc: Doc[Any], body: Sequence[Node]) -> None:
 
 
 def write_markdown(doc: Doc[Any], markdown: str) -> None:
-    """Make the body say what a Markdown text says. Blocks that read the same in Markdown stay as they
-    are, with what Markdown cannot tell."""
+    """Make the body say what a Markdown text says."""
+    write_blocks(doc, from_markdown(markdown))
+
+
+def write_blocks(doc: Doc[Any], wanted: Tree) -> None:
+    """As `write_body`, for blocks that were read from Markdown: those that read the same in Markdown stay
+    as they are, with what Markdown cannot tell."""
     fragment = body_fragment(doc)
-    there, wanted = read_fragment(fragment), from_markdown(markdown)
+    there = read_fragment(fragment)
     known = [_as_markdown(block) for block in there]
     asked = [node_key(block) for block in wanted]
     kept: list[Node] = []
-    for kind, i, j, k, m in SequenceMatcher(None, known, asked, autojunk=False).get_opcodes():
+    for kind, i, j, k, m in changes_between(known, asked):
         kept += there[i:j] if kind == "equal" else wanted[k:m]
     _merge(fragment, _grouped(kept))
 
 
 def append_markdown(doc: Doc[Any], markdown: str) -> None:
+    """Add what a Markdown text says at the end."""
+    append_blocks(doc, from_markdown(markdown))
+
+
+def append_blocks(doc: Doc[Any], blocks: Tree) -> None:
     """Add blocks at the end; an empty last paragraph makes room for them."""
     fragment = body_fragment(doc)
     children = fragment.children
@@ -78,7 +85,7 @@ def append_markdown(doc: Doc[Any], markdown: str) -> None:
         last = children[len(children) - 1]
         if isinstance(last, XmlElement) and last.tag == "paragraph" and not len(last.children):
             del children[len(children) - 1]
-    for block in _grouped(from_markdown(markdown)):
+    for block in _grouped(blocks):
         _insert(fragment, len(fragment.children), block)
 
 
@@ -224,7 +231,7 @@ def _merge(parent: XmlFragment | XmlElement, wanted: Sequence[_Wanted]) -> None:
     children = list(parent.children)
     known = [_key(_read(child)) for child in children]
     asked = [_key(child) for child in wanted]
-    changes = SequenceMatcher(None, known, asked, autojunk=False).get_opcodes()
+    changes = changes_between(known, asked)
     # From the end, so that the positions before stay what they are.
     for kind, i, j, k, m in reversed(changes):
         if kind == "equal":
@@ -336,7 +343,7 @@ def _change_text(
     insert: Callable[[int, str], None],
     delete: Callable[[int, int], None],
 ) -> None:
-    for kind, i, j, k, m in reversed(_text_changes(there, asked)):
+    for kind, i, j, k, m in reversed(changes_between(there, asked)):
         if kind == "equal":
             continue
         at = _bytes(there[:i])
@@ -344,23 +351,6 @@ def _change_text(
             delete(at, at + _bytes(there[i:j]))
         if m > k:
             insert(at, asked[k:m])
-
-
-def _text_changes(there: str, asked: str) -> list[tuple[str, int, int, int, int]]:
-    """What to change, between what both have at their beginning and at their end."""
-    start = 0
-    while start < min(len(there), len(asked)) and there[start] == asked[start]:
-        start += 1
-    end = 0
-    while end < min(len(there), len(asked)) - start and there[-1 - end] == asked[-1 - end]:
-        end += 1
-    old, new = there[start : len(there) - end], asked[start : len(asked) - end]
-    if not old and not new:
-        return []
-    if not old or not new or len(old) + len(new) > _CLOSELY:
-        return [("replace", start, start + len(old), start, start + len(new))]
-    changes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    return [(kind, start + i, start + j, start + k, start + m) for kind, i, j, k, m in changes]
 
 
 def _bytes(text: str) -> int:
