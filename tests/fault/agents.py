@@ -114,6 +114,7 @@ class Stage:
         self.folder = folder
         self.workspaces = folder / "workspaces"
         self.nodes: list[Node] = []
+        self.watcher: Watcher | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Stage:
@@ -235,7 +236,7 @@ async def play(stage: Stage, number: int, draw: random.Random, totals: Totals) -
             "/api/agents", json={"id": session_id, "message": "go", "settings": settings}
         )
         begun.raise_for_status()
-    watcher = Watcher(session_id)
+    stage.watcher = watcher = Watcher(session_id)
     async with AsyncExitStack() as stack:
         await watcher.follow(other)
         stack.push_async_callback(watcher.close)
@@ -393,12 +394,27 @@ async def run(rounds: int, seed: int, console: Console, *, quiet: bool = False) 
                     try:
                         await play(stage, number, draw, totals)
                     except TimeoutError:
+                        await _explain(stage)
                         _show_logs(stage)
                         raise SystemExit(f"round {number} did not end") from None
                     progress.advance(bar)
             if totals.failed and os.environ.get("FAULT_LOGS"):
                 _show_logs(stage)
     return totals
+
+
+async def _explain(stage: Stage) -> None:
+    """What a round that did not end has come to."""
+    watcher = stage.watcher
+    if watcher is None:
+        return
+    heard = [event["id"] for event in watcher.events]
+    sys.stderr.write(f"heard {heard[-3:]} of {watcher.session_id}\n")
+    for node in stage.nodes:
+        if node.process.running:
+            async with node.http() as http:
+                answer = await http.get(f"/api/agents/{watcher.session_id}")
+                sys.stderr.write(f"{node.url}: {answer.text[:1500]}\n")
 
 
 def _show_logs(stage: Stage) -> None:

@@ -269,6 +269,11 @@ async def test_a_history_can_be_taken_out_and_brought_back_and_forked(server: Se
     assert {e["user"]["name"] for e in again["events"] if e["source"] == "user"} == {"bob"}
     assert forked["forked_from"] == f"{session_id}:7"
     assert forked["state"] == "stopped"
+    latest = trajectory["events"][-1]["id"]
+    whole = await ann("POST", f"/{session_id}/fork", 201, at=latest)
+    mended = await ann("GET", f"/{whole['id']}/files/words.py")
+    assert "text.lower().split()" in mended["content"]
+    assert (await ann("GET", f"/{forked['id']}/files"))["files"] == []
     await ann("POST", f"/{forked['id']}/actions", action="message", args={"content": "Go on"})
     session = await ann.until(forked["id"], "finished", "error")
     assert session["state"] == "finished"

@@ -93,6 +93,22 @@ def parse_wanted(given: Mapping[str, Any] | None) -> Wanted:
         raise InvalidPayload(f"settings.{where}: {first['msg']}") from None
 
 
+def of_user(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a user's own settings (those that are the same on all devices) say under `agents`; what does not fit is
+    left out, so that an old entry does not keep anybody from beginning a session."""
+    given = settings.get("agents")
+    if not isinstance(given, Mapping):
+        return {}
+    kept = {}
+    for name, value in given.items():
+        try:
+            parse_wanted({name: value})
+        except InvalidPayload:
+            continue
+        kept[str(name)] = value
+    return kept
+
+
 def merge(
     server: Settings, user: Mapping[str, Any] | None, session: Mapping[str, Any] | None
 ) -> InForce:

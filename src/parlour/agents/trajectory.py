@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from parlour.agents.events import StateObservation, event_type
 from parlour.agents.recording import EVENTS, PLACE, VERSION, Recorded, Trajectory
 from parlour.agents.service import Agents, describe
@@ -18,14 +20,22 @@ from parlour.core.agent_state import SessionState, fold
 from parlour.core.agents import TERMINAL, AgentState
 from parlour.core.streams import Dedupe, Event, NewEvent
 from parlour.core.users import User
-from parlour.errors import NotFound, TooLarge
+from parlour.errors import CommandError, NotFound, TooLarge
 from parlour.ports import AgentRecord
 from parlour.wire.events import agent_payload
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
 
+log = structlog.get_logger(__name__)
+
 AT_ONCE: Final = 200
+
+COPIED_FILES: Final = 500
+COPIED_BYTES: Final = 10_000_000
+"""How much of a workspace a fork takes along."""
+
+_CHANGING: Final = frozenset({"action:run", "action:run_ipython", "action:write", "action:edit"})
 
 
 async def export(agents: Agents, session_id: str) -> dict[str, Any]:
@@ -70,10 +80,11 @@ def _import(event: Recorded, user: User, session_id: str, at: int) -> NewEvent:
 async def fork(
     agents: Agents, user: User, session_id: str, at: int, title: str = ""
 ) -> AgentRecord:
-    """A session of this user's own with the same events up to number `at`. Raises `NotFound` where there is no
-    such event."""
+    """A session of this user's own with the same events up to number `at`. The text files of the workspace come along
+    where nothing has changed them since. Raises `NotFound` where there is no such event."""
     origin = await agents.record(session_id)
-    events = await _read(agents.node, session_id, at)
+    whole = await _read(agents.node, session_id, None)
+    events = [event for event in whole if event.offset <= at]
     if not events or events[-1].offset != at:
         raise NotFound(f"There is no event {at}.")
     record = AgentRecord(
@@ -84,8 +95,29 @@ async def fork(
         settings=dict(origin.settings),
         forked_from=f"{session_id}:{at}",
     )
+    if not any(event.type in _CHANGING and event.offset > at for event in whole):
+        await _copy_files(agents, session_id, record.id)
     records = [NewEvent(e.type, e.data, e.at, e.source, e.cause) for e in events]
     return await _settle(agents, record, records, "forked")
+
+
+async def _copy_files(agents: Agents, origin_id: str, copy_id: str) -> None:
+    """The copy's workspace begins with the files as they are. What is no text, or too much, stays behind."""
+    copy = agents.runtimes(copy_id)
+    try:
+        await copy.open()
+        entries = [one for one in await agents.files(origin_id) if not one["folder"]]
+        left = COPIED_BYTES
+        for entry in entries[:COPIED_FILES]:
+            left -= int(entry["size"])
+            if left < 0:
+                break
+            file = await agents.files(origin_id, entry["path"])
+            await copy.write_file(entry["path"], file["content"])
+    except CommandError as error:
+        log.warning("a workspace was not copied", agent_session=origin_id, error=error.message)
+    finally:
+        await copy.close()
 
 
 async def _settle(

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from parlour.agents.agent_session import AgentSession
 from parlour.agents.errors import RuntimeUnavailable
+from parlour.agents.session_settings import of_user
 from parlour.agents.web_session import WebSession
 from parlour.core.agents import AgentState, Phase
 from parlour.core.streams import Position
@@ -389,3 +390,10 @@ async def test_what_is_in_force_says_where_it_came_from(tmp_path: Path) -> None:
         for wrong in ({"agent": 7}, {"unknown": 1}, {"max_seconds": -1}):
             with pytest.raises(InvalidPayload):
                 await here.begin("x", **wrong)
+
+
+async def test_what_a_user_chose_for_agents_is_taken_where_it_fits() -> None:
+    chosen = {"agents": {"input_policy": "queue", "max_iterations": "many", "color": "red"}}
+
+    assert of_user(chosen) == {"input_policy": "queue"}
+    assert of_user({"agents": 7}) == of_user({}) == {}

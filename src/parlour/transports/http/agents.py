@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from parlour.agents.events import parse
 from parlour.agents.recording import parse_trajectory
 from parlour.agents.service import Agents, describe
+from parlour.agents.session_settings import of_user
 from parlour.agents.stream import EventStream, stream_name
 from parlour.agents.trajectory import export, fork, import_trajectory
 from parlour.agents.web_session import WebSession
@@ -77,7 +78,10 @@ async def begin(body: Begin, caller: CurrentCaller, node: CurrentNode) -> dict[s
     session_id = body.id or node.new_id()
     web = WebSession(session_id, sio=agents, user_id=caller.user.id)
     title = body.title or _title_of(body.message or "")
-    record = await web.initialize_agent(body.settings, body.message, replay, title=title)
+    chosen = of_user((await node.users.settings(caller.user.id)).settings)
+    record = await web.initialize_agent(
+        body.settings, body.message, replay, user_settings=chosen, title=title
+    )
     return describe(await agents.record(record.id))
 
 
