@@ -15,7 +15,7 @@ from parlour.server.tasks import Tasks
 log = structlog.get_logger(__name__)
 
 LONGEST_WAIT: Final = 5.0
-SHARE: Final = 5
+SHARE: Final = 10
 """Saving a large document may take one part in so many of the time."""
 
 

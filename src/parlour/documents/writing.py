@@ -64,8 +64,9 @@ def write_blocks(doc: Doc[Any], wanted: Tree) -> None:
     as they are, with what Markdown cannot tell."""
     fragment = body_fragment(doc)
     there = read_fragment(fragment)
-    known = [_as_markdown(block) for block in there]
     asked = [node_key(block) for block in wanted]
+    exact = frozenset(asked)
+    known = [_key_among(block, exact) for block in there]
     kept: list[Node] = []
     for kind, i, j, k, m in changes_between(known, asked):
         kept += there[i:j] if kind == "equal" else wanted[k:m]
@@ -89,7 +90,11 @@ def append_blocks(doc: Doc[Any], blocks: Tree) -> None:
         _insert(fragment, len(fragment.children), block)
 
 
-def _as_markdown(block: Node) -> bytes:
+def _key_among(block: Node, asked: frozenset[bytes]) -> bytes:
+    """The key of a block where it is asked for as it is, else of what it is in Markdown."""
+    key = node_key(block)
+    if key in asked:
+        return key
     read = from_markdown(to_markdown((block,)))
     return b"\n".join(node_key(node) for node in read)
 
