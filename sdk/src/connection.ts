@@ -23,6 +23,8 @@ const ANSWER_MS = 15_000;
 const PROBE_MS = 5_000;
 const RETRY_MS = { first: 1_000, most: 5_000, spread: 0.5 };
 const OFFLINE_AFTER = 3;
+/** Bytes, where the server does not say. */
+const MAX_PAYLOAD = 1_000_000;
 
 /** Socket.IO's packet type of the handshake's answer. */
 const CONNECT_PACKET = 0;
@@ -103,6 +105,7 @@ interface Wire {
   readonly connected: boolean;
   readonly io: {
     on(event: 'packet', run: (packet: { type: number; data: unknown }) => void): unknown;
+    readonly engine?: { on(event: 'handshake', run: (told: unknown) => void): unknown };
   };
   on(event: string, run: (...args: never[]) => void): unknown;
   emit(event: string, ...args: unknown[]): unknown;
@@ -133,6 +136,7 @@ export class Connection {
   readonly #arrivals = new Set<() => void>();
   readonly #waiting = new Set<(error: ParlourError) => void>();
   readonly #wire: Wire;
+  #maxPayload = MAX_PAYLOAD;
   #attempts = 0;
   #wasLive = false;
   #pauseMs: number | null = null;
@@ -157,7 +161,7 @@ export class Connection {
         if (leads && this.#wire.connected) this.#beat(HEARTBEAT_MS / 2);
       }) ?? this.#unlead;
     if (options.commands) void this.outbox.restore();
-    this.#wire.connect();
+    this.#call();
   }
 
   get state(): Readable<ConnectionState> {
@@ -167,6 +171,11 @@ export class Connection {
   /** What the server said at the last handshake. */
   get welcome(): Readable<Welcome | null> {
     return this.#welcome;
+  }
+
+  /** Bytes of the largest packet that the server takes; a larger one ends the connection. */
+  get maxPayload(): number {
+    return this.#maxPayload;
   }
 
   get connected(): boolean {
@@ -412,7 +421,15 @@ export class Connection {
     clearTimeout(this.#retry);
     if (isOver(this.#state.get().phase)) return;
     this.#tell({ phase: this.#wasLive ? 'resyncing' : 'connecting', retryAt: null });
+    this.#call();
+  }
+
+  #call(): void {
     this.#wire.connect();
+    this.#wire.io.engine?.on('handshake', (told) => {
+      const limit = isRecord(told) ? told['maxPayload'] : undefined;
+      if (typeof limit === 'number' && limit > 0) this.#maxPayload = limit;
+    });
   }
 
   #askedToReconnect(payload: unknown): void {

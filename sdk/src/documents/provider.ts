@@ -21,6 +21,7 @@ import { newId } from '../ids.js';
 import { Store, type Readable } from '../store.js';
 import { toBytes } from './bytes.js';
 import type { DocumentCopies, DocumentCopy, Generation } from './copies.js';
+import { countFitting, splitUpdate } from './pieces.js';
 import { isAhead, newReplica, plainText, type Replica } from './replica.js';
 
 /** Origins of changes that are not this person's. */
@@ -31,6 +32,8 @@ const AWARENESS_MS = 80;
 const RETRY_MS = { first: 500, most: 8_000 };
 /** Refusals of one state, in a row, after which trying again is the person's decision. */
 const MOST_REFUSALS = 4;
+/** Bytes of one update, so that what others send meanwhile is not held up. */
+const LARGEST = 250_000;
 /** Records of a stored copy beyond which its state takes their place. */
 const COMPACT_AT = 400;
 
@@ -232,7 +235,7 @@ export class DocumentProvider {
     if (generation !== null) this.#keep((copy) => copy.append(generation, update, own));
     this.#compact();
     if (!own) return;
-    if (this.#joined) this.#queue.push(update);
+    if (this.#joined) this.#queue.push(...splitUpdate(update, this.#largest));
     else this.#unsent += 1;
     this.#tell({});
     this.#flush();
@@ -253,10 +256,15 @@ export class DocumentProvider {
   }
 
   #take(): { update: Uint8Array; count: number } | null {
-    const queue = this.#queue;
-    if (queue.length === 0) return null;
-    this.#queue = [];
-    return { update: queue.length === 1 ? queue[0]! : Y.mergeUpdates(queue), count: queue.length };
+    const count = countFitting(this.#queue, this.#largest);
+    if (count === 0) return null;
+    const taken = this.#queue.splice(0, count);
+    return { update: count === 1 ? taken[0]! : Y.mergeUpdates(taken), count };
+  }
+
+  /** Bytes of an update beside which a packet has room for everything else. */
+  get #largest(): number {
+    return Math.min(LARGEST, Math.floor(this.#connection.maxPayload * 0.8) - 1000);
   }
 
   #send(piece: { update: Uint8Array; count: number } | null): void {
@@ -435,10 +443,11 @@ export class DocumentProvider {
   }
 
   #sendMissing(theirs: Uint8Array): void {
-    const count = Math.max(1, this.#unsent);
-    this.#unsent = 0;
     const { doc } = this.#replica.get();
-    this.#send({ update: Y.encodeStateAsUpdate(doc, theirs), count });
+    const missing = Y.encodeStateAsUpdate(doc, theirs);
+    this.#unsent = 0;
+    this.#queue = splitUpdate(missing, this.#largest);
+    this.#flush();
   }
 
   /** Edits of somebody who may no longer write: they are shown to nobody, so the person gets them back. */
