@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -255,6 +256,10 @@ async def test_a_history_can_be_taken_out_and_brought_back_and_forked(server: Se
     await ann.until(session_id, "finished")
     trajectory = await ann("GET", f"/{session_id}/trajectory")
 
+    kept = await ann("POST", f"/{session_id}/trajectory", 201)
+    store = server.node.part(Agents).file_store
+    assert store is not None
+    assert json.loads(await store.read(kept["path"]))["events"] == trajectory["events"]
     copy = await bob("POST", "/import", 201, trajectory=trajectory)
     forked = await ann("POST", f"/{session_id}/fork", 201, at=7)
     await ann("POST", f"/{session_id}/fork", 404, at=7000)
@@ -262,9 +267,9 @@ async def test_a_history_can_be_taken_out_and_brought_back_and_forked(server: Se
     await bob("POST", "/import", 422, trajectory=broken)
 
     again = await bob("GET", f"/{copy['id']}/trajectory")
-    kept = ("action", "observation", "args", "content")
-    assert [[e.get(k) for k in kept] for e in again["events"]] == [
-        [e.get(k) for k in kept] for e in trajectory["events"]
+    names = ("action", "observation", "args", "content")
+    assert [[e.get(k) for k in names] for e in again["events"]] == [
+        [e.get(k) for k in names] for e in trajectory["events"]
     ]
     assert {e["user"]["name"] for e in again["events"] if e["source"] == "user"} == {"bob"}
     assert forked["forked_from"] == f"{session_id}:7"

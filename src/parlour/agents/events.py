@@ -101,7 +101,16 @@ class ChangeStateAction(Action):
 
     @property
     def message(self) -> str:
-        return f"Asked for: {self.agent_state}"
+        return _REQUESTED[self.agent_state]
+
+
+_REQUESTED: Final[Mapping[Request, str]] = {
+    Request.RESUME: "Go on",
+    Request.PAUSE: "Pause",
+    Request.STOP: "Stop",
+    Request.CONFIRM: "Yes, do it",
+    Request.REJECT: "No, leave it",
+}
 
 
 # -- what agents do --------------------------------------------------------------------------------
@@ -329,7 +338,7 @@ class StateObservation(Observation):
 
     @property
     def message(self) -> str:
-        return f"The agent is {self.agent_state}"
+        return f"The agent is {str(self.agent_state).replace('_', ' ')}"
 
 
 class InputTakenObservation(Observation):
@@ -337,6 +346,10 @@ class InputTakenObservation(Observation):
 
     name = "input_taken"
     ids: list[int]
+
+    @property
+    def message(self) -> str:
+        return "Took a message" if len(self.ids) == 1 else f"Took {len(self.ids)} messages"
 
 
 class StatusObservation(Observation):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 import structlog
 
 from parlour.agents.events import StateObservation, event_type
@@ -47,6 +48,17 @@ async def export(agents: Agents, session_id: str) -> dict[str, Any]:
         "session": describe(record),
         "events": [agent_payload(event) for event in events],
     }
+
+
+async def keep(agents: Agents, session_id: str) -> str:
+    """Write the trajectory into the agents' file store; gives back its path there. Raises `NotFound` where there is no
+    such store."""
+    if agents.file_store is None:
+        raise NotFound("This server keeps no files of agents.")
+    document = await export(agents, session_id)
+    path = f"trajectories/{session_id}/{len(document['events'])}.json"
+    await agents.file_store.write(path, orjson.dumps(document))
+    return path
 
 
 async def import_trajectory(

@@ -12,7 +12,7 @@ from parlour.agents.recording import parse_trajectory
 from parlour.agents.service import Agents, describe
 from parlour.agents.session_settings import of_user
 from parlour.agents.stream import EventStream, stream_name
-from parlour.agents.trajectory import export, fork, import_trajectory
+from parlour.agents.trajectory import export, fork, import_trajectory, keep
 from parlour.agents.web_session import WebSession
 from parlour.core.access import CLIENT_ID
 from parlour.core.agents import Role
@@ -223,6 +223,15 @@ async def read_trajectory(
 ) -> dict[str, Any]:
     """The whole history as one document."""
     return await export(await _readable(node, caller, session_id), session_id)
+
+
+@router.post("/{session_id}/trajectory", status_code=201)
+async def keep_trajectory(
+    session_id: AgentId, caller: CurrentCaller, node: CurrentNode
+) -> dict[str, Any]:
+    """Write it into the agents' file store, a folder or a bucket."""
+    agents = await _driven(node, caller, session_id)
+    return {"path": await keep(agents, session_id)}
 
 
 @router.post("/{session_id}/fork", status_code=201)
