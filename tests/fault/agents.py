@@ -42,8 +42,8 @@ APP = Path(__file__).with_name("agent_app.py")
 LEASE_S = 4.0
 ROUND_LIMIT_S = 60.0
 STEPS = 12
-LATEST_MOMENT = 40
-"""Number of the last event at which something may happen; a run has about 45."""
+LATEST_MOMENT = 30
+"""Number of the last event at which something may happen; a run has at least as many."""
 
 FAULTS = ("kill", "kill", "freeze", "kill", "terminate")
 
@@ -398,6 +398,8 @@ async def run(rounds: int, seed: int, console: Console, *, quiet: bool = False) 
                         _show_logs(stage)
                         raise SystemExit(f"round {number} did not end") from None
                     progress.advance(bar)
+                    if not console.is_terminal and not quiet and number % 10 == 9:
+                        report(totals, console)
             if totals.failed and os.environ.get("FAULT_LOGS"):
                 _show_logs(stage)
     return totals
