@@ -512,6 +512,33 @@ class TestBadInput:
             assert {answer["error"]["code"] for answer in answers} == {"invalid_payload"}
             assert whole["ok"]
 
+    async def test_payloads_of_other_shapes_get_typed_errors_and_end_nothing(
+        self, server: Served
+    ) -> None:
+        note = await new_note(server, "ann")
+        wrong: list[dict[str, Any]] = [
+            {},
+            {"document_id": 7},
+            {"document_id": ["x"]},
+            {"document_id": "x" * 10_000},
+            {"document_id": f"note:{note}", "state_vector": "x", "update": "x"},
+            {"document_id": f"note:{note}", "state_vector": [300], "update": [300]},
+            {"document_id": f"note:{note}", "state_vector": b"\xff" * 9, "update": b"\xff" * 9},
+            {"document_id": f"note:{note}", "generation": "1", "state_vector": {}, "update": {}},
+            {"document_id": f"note:{note}", "generation": -1, "state_vector": 1, "update": 1},
+        ]
+        events = ["ydoc:document:join", "ydoc:document:state", "ydoc:document:update"]
+        async with editing(server, "ann", note) as editor:
+            answers = [
+                await editor.client.call(event, **payload)
+                for event in [*events, "ydoc:awareness:update"]
+                for payload in wrong
+            ]
+            left = await editor.client.call("ydoc:document:leave", document_id="note:")
+            await editor.type("still here")
+
+            assert {answer["error"]["code"] for answer in (*answers, left)} == {"invalid_payload"}
+
     async def test_awareness_of_somebody_else_is_not_passed_on(self, server: Served) -> None:
         note = await new_note(server, "ann")
         await share(server, "ann", note, bob="write")

@@ -38,6 +38,7 @@ class LiveDocument:
     def __init__(self) -> None:
         self.doc: Doc[Any] = Doc()
         self.pending: list[bytes] = []
+        self._closed = False
         heard = self._heard = []
         # The closure must not hold this object: a cycle could be collected in another thread.
         self._subscription = self.doc.observe(lambda event: heard.append(event.update))
@@ -113,4 +114,9 @@ class LiveDocument:
         return merge_updates(found, *self.pending) if self.pending else found
 
     def close(self) -> None:
-        self.doc.unobserve(self._subscription)
+        """Let the CRDT go, here and now: it may be freed only by the thread that made it, and whatever holds
+        this object may be collected by any."""
+        if not self._closed:
+            self._closed = True
+            self.doc.unobserve(self._subscription)
+            del self.doc, self._subscription

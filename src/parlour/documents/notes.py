@@ -27,7 +27,6 @@ from parlour.documents.content import (
     Tree,
     count_nodes,
     from_json,
-    read_content,
     shown_title,
     to_json,
     to_text,
@@ -395,11 +394,6 @@ class Notes:
         if admitted.permission == "owner":
             shown["grants"] = dict(await self._store.grants(note.id))
         return shown
-
-    async def content_of(self, note_id: str) -> Content:
-        """What a note says at this moment."""
-        async with self._documents.hold(document_of(note_id)) as document:
-            return read_content(document.replica.live.doc)
 
 
 _NOBODY: Final = User(id="", name="")

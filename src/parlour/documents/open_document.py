@@ -166,7 +166,9 @@ class OpenDocument:
     # -- saving ----------------------------------------------------------------------------------
 
     def content(self) -> Content:
-        """What the document says now."""
+        """What the document says now. Raises what ended the document."""
+        if self.replica.over is not None:
+            raise self.replica.over
         return read_content(self.replica.live.doc)
 
     async def _save(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -403,6 +404,8 @@ class Replica:
                 except NotFound as error:
                     self._end(error)
                     return
+                if self.over is not None:
+                    return
                 if part.head.generation != self.generation:
                     self._end(StaleGeneration(generation=part.head.generation))
                     return
@@ -428,10 +431,16 @@ class Replica:
         while True:
             part = await self._store.read(self.document_id, after=after, limit=READ_AT_ONCE)
             for update in [*([part.snapshot] if part.snapshot is not None else []), *part.updates]:
-                stored.apply(update)
+                with suppress(
+                    InvalidPayload
+                ):  # a damaged record, which was told of when it was met
+                    stored.apply(update)
             after = part.through
             if after >= part.head.offset:
                 break
+        if self.over is not None:
+            stored.close()
+            return
         self.head, self.known = part.head, after
         self._take_one(stored.since(None), None, after)
         lost = self.live.since(stored.state_vector())
