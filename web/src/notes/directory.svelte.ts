@@ -31,7 +31,7 @@ export class Notes {
     this.#connection = connection;
     this.#stops = [
       connection.on('events:note', () => this.#later()),
-      connection.on('note:saved', () => this.#later()),
+      connection.on('note:saved', (payload) => this.#saved(payload)),
       // What happened while there was no connection was told to nobody.
       connection.onConnected(() => {
         this.#later();
@@ -59,6 +59,23 @@ export class Notes {
     clearTimeout(this.#timer);
     this.#request += 1;
     for (const stop of this.#stops) stop();
+  }
+
+  /** Several times a minute while somebody types: what is known is enough to show it. */
+  #saved(payload: unknown): void {
+    const { document_id, title, at } = payload as Record<string, unknown>;
+    const row = this.newest.find((one) => one.document_id === document_id);
+    if (!row) {
+      this.#later();
+      return;
+    }
+    const news = {
+      ...row,
+      title: String(title ?? row.title),
+      updated_at: Number(at ?? Date.now()),
+    };
+    const rows = this.newest.map((one) => (one === row ? news : one));
+    this.newest = rows.sort((a, b) => b.updated_at - a.updated_at);
   }
 
   /** What was written offline into notes that are not open; the editor is loaded only where there is some. */
