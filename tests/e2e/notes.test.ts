@@ -62,6 +62,20 @@ describe('two people', () => {
     expect(carets).toEqual([['Bob Baker'], ['Ann Archer']]);
   });
 
+  test('ask the server nothing but the socket while they write', async () => {
+    // The page once asked for the note again with every letter.
+    const asked: string[] = [];
+    const hear = (request: { url(): string }) => asked.push(request.url());
+    await bob.caretAt('We meet', 'End');
+    bob.page.on('request', hear);
+
+    await bob.page.keyboard.type(' And the cake.');
+    await bob.saved();
+
+    bob.page.off('request', hear);
+    expect(asked).toEqual([]);
+  });
+
   test('undo what they wrote themselves, and nothing of the other', async () => {
     await ann.caretAt('We meet', 'End');
     await ann.page.keyboard.type(' (Ann)');
