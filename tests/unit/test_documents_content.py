@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
-from parlour.documents.comparing import changes_between
+from parlour.documents.comparing import changes_between, compare_texts
 from parlour.documents.content import (
     Content,
     Element,
@@ -27,7 +27,6 @@ from parlour.documents.html import to_html
 from parlour.documents.live import LiveDocument
 from parlour.documents.markdown_in import from_markdown
 from parlour.documents.markdown_out import to_markdown
-from parlour.documents.notes import compare_texts
 from parlour.documents.writing import (
     append_markdown,
     insert_text,

@@ -6,9 +6,13 @@ is taken off first; what is left is compared closely only while it is small.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Any, Final
+
+Wire = dict[str, Any]
+_WORDS: Final = re.compile(r"\s+|[^\s]+")
 
 Change = tuple[str, int, int, int, int]
 """`(equal | replace | delete | insert, i, j, k, m)`: old[i:j] becomes new[k:m]."""
@@ -48,3 +52,44 @@ def _between(old: Sequence[Any], new: Sequence[Any], start: int, i: int, k: int)
         (kind, start + a, start + b, start + c, start + d)
         for kind, a, b, c, d in close.get_opcodes()
     ]
+
+
+# -- texts -------------------------------------------------------------------------------------------
+
+
+def compare_texts(old: str, new: str) -> list[Wire]:
+    """`{op, text}` in order, by lines, and by words within lines that changed."""
+    changes: list[Wire] = []
+    old_lines, new_lines = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    for kind, i, j, k, m in changes_between(old_lines, new_lines):
+        before, after = "".join(old_lines[i:j]), "".join(new_lines[k:m])
+        if kind == "replace":
+            changes += _compare_words(before, after)
+        else:
+            changes += _compared(kind, before, after)
+    return _joined_changes(changes)
+
+
+def _compare_words(old: str, new: str) -> list[Wire]:
+    before, after = _WORDS.findall(old), _WORDS.findall(new)
+    found: list[Wire] = []
+    for kind, i, j, k, m in changes_between(before, after):
+        found += _compared(kind, "".join(before[i:j]), "".join(after[k:m]))
+    return found
+
+
+def _compared(kind: str, before: str, after: str) -> list[Wire]:
+    if kind == "equal":
+        return [{"op": "equal", "text": before}]
+    parts = [("delete", before), ("insert", after)]
+    return [{"op": op, "text": text} for op, text in parts if text]
+
+
+def _joined_changes(changes: list[Wire]) -> list[Wire]:
+    found: list[Wire] = []
+    for change in changes:
+        if found and found[-1]["op"] == change["op"]:
+            found[-1]["text"] += change["text"]
+        else:
+            found.append(dict(change))
+    return found

@@ -16,6 +16,7 @@ from parlour.documents.content import Content
 from parlour.documents.notes import Notes
 from parlour.documents.open_document import OpenDocument
 from parlour.documents.room import Member
+from parlour.documents.versions import Versions
 from parlour.errors import (
     Forbidden,
     NotFound,
@@ -46,6 +47,7 @@ class Documents:
         self.tables = tables
         self.node = node
         self.notes = Notes(self)
+        self.versions = Versions(self)
         self._open: dict[str, OpenDocument] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._stopped = False
@@ -232,7 +234,7 @@ class Documents:
 
     def _saved(self, document: OpenDocument, content: Content, version: int) -> None:
         self.node.tasks.spawn(
-            self.notes.saved(document, content, version), f"after saving {document.id}"
+            self.versions.saved(document, content, version), f"after saving {document.id}"
         )
 
     async def _save_lagging(self) -> None:

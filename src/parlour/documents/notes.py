@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,29 +20,20 @@ from parlour.documents.access import (
     admit_writer,
     permission_of,
 )
-from parlour.documents.comparing import changes_between
 from parlour.documents.content import (
-    Content,
     Tree,
     count_nodes,
-    from_json,
-    shown_title,
-    to_json,
-    to_text,
 )
-from parlour.documents.html import to_html
 from parlour.documents.markdown_in import from_markdown
-from parlour.documents.markdown_out import to_markdown
 from parlour.documents.open_document import OpenDocument
 from parlour.documents.replica import Author
 from parlour.documents.writing import (
     append_blocks,
     write_blocks,
-    write_content,
     write_title,
 )
 from parlour.errors import Conflict, InvalidPayload, NotFound, ParlourError, TooLarge
-from parlour.ports import NoteRecord, NoteVersion
+from parlour.ports import NoteRecord
 from parlour.server.connections import Connection
 from parlour.wire.socketio import encode_event
 
@@ -61,7 +51,6 @@ MOST_NODES: Final = 20_000
 PARSED_AT_ONCE: Final = 20_000
 """Characters up to which Markdown is parsed without a thread."""
 
-_WORDS: Final = re.compile(r"\s+|[^\s]+")
 
 Wire = dict[str, Any]
 
@@ -103,7 +92,7 @@ class Notes:
                 if blocks:
                     write_blocks(doc, blocks)
 
-            await self._edit(note_id, write, Author(user.id))
+            await self.edit(note_id, write, Author(user.id))
         if checked:
             await self._store.set_grants(note_id, checked, now)
         note = await self.read(user, note_id)
@@ -133,7 +122,7 @@ class Notes:
             open_here.saver.touch()
             await open_here.saver.flush()
             return
-        note = await self._store.note(note_id, _NOBODY)
+        note = await self._store.note(note_id, NOBODY)
         head = await self._node.documents.head(document_id)
         if note is None:
             return
@@ -168,7 +157,7 @@ class Notes:
         if expected_version is not None:
             await self._expect(user, note_id, expected_version)
         if markdown is not None:
-            await self.keep_version(note_id, User(id=user.id, name=user.name), automatic=True)
+            await self._documents.versions.keep(note_id, user, automatic=True)
 
         def write(doc: Doc[Any]) -> None:
             if title is not None:
@@ -179,7 +168,7 @@ class Notes:
                 append_blocks(doc, more)
 
         if title is not None or markdown is not None or append is not None:
-            await self._edit(note_id, write, Author(user.id))
+            await self.edit(note_id, write, Author(user.id))
         if checked is not None:
             await self._share(note_id, checked)
         note = await self.read(user, note_id)
@@ -202,7 +191,8 @@ class Notes:
             room = f"note:{note_id}"
             await self._node.routing.leave_room_for_users(room, [user_id], "removed")
 
-    async def _edit(self, note_id: str, work: Callable[[Doc[Any]], None], author: Author) -> None:
+    async def edit(self, note_id: str, work: Callable[[Doc[Any]], None], author: Author) -> None:
+        """Change a note's document and save what it says then. Nobody is asked."""
         async with self._documents.hold(document_of(note_id)) as document:
             await document.replica.edit(work, author)
             await document.saver.flush()
@@ -249,118 +239,6 @@ class Notes:
             raise TooLarge(f"One edit may bring {MOST_NODES} blocks and pieces.", limit=MOST_NODES)
         return blocks
 
-    # -- versions --------------------------------------------------------------------------------
-
-    async def saved(self, document: OpenDocument, content: Content, version: int) -> None:
-        """After each save: keep a version now and then, and tell a new title."""
-        now = self._node.clock.now_ms()
-        every = self._node.settings.note_version_interval_seconds * 1000
-        try:
-            made = await self._store.add_version(
-                self._version(document.note_id, content, version, None, "", automatic=True),
-                unless_since=now - every,
-            )
-            if made:
-                keep = self._node.settings.note_versions_kept
-                await self._store.thin_versions(document.note_id, keep)
-        except ParlourError as error:
-            log.warning("no version was kept", note=document.note_id, error=str(error))
-
-    async def keep_version(
-        self, note_id: str, author: User | None, *, name: str = "", automatic: bool = False
-    ) -> NoteVersion:
-        """Keep the present state."""
-        await self.settle_text(note_id)
-        note = await self._store.note(note_id, _NOBODY)
-        if note is None:
-            raise NotFound("There is no note with this id.")
-        async with self._documents.hold(document_of(note_id)) as document:
-            content = document.content()
-        version = self._version(note_id, content, note.version, author, name, automatic=automatic)
-        await self._store.add_version(version)
-        return version
-
-    def _version(
-        self,
-        note_id: str,
-        content: Content,
-        version: int,
-        author: User | None,
-        name: str,
-        *,
-        automatic: bool,
-    ) -> NoteVersion:
-        return NoteVersion(
-            id=self._node.new_id(),
-            note_id=note_id,
-            name=name,
-            automatic=automatic,
-            author=None if author is None else {"id": author.id, "name": author.name},
-            created_at=self._node.clock.now_ms(),
-            version=version,
-            title=shown_title(content),
-            preview=to_text(content.body)[:PREVIEW],
-            content=to_json(content),
-        )
-
-    async def add_version(self, user: User, note_id: str, name: str) -> Wire:
-        """A version that a person names."""
-        await admit_writer(self._store, note_id, user)
-        return _shown_version(await self.keep_version(note_id, user, name=name))
-
-    async def versions(
-        self, user: User, note_id: str, *, cursor: str | None, limit: int
-    ) -> tuple[list[Wire], str | None]:
-        await admit(self._store, note_id, user)
-        found, more = await self._store.versions(note_id, cursor=cursor, limit=limit)
-        return [_shown_version(one) for one in found], more
-
-    async def version(self, user: User, note_id: str, version_id: str) -> Wire:
-        """With its texts."""
-        await admit(self._store, note_id, user)
-        found, content = await self._kept(note_id, version_id)
-        return {
-            **_shown_version(found),
-            "markdown": to_markdown(content.body),
-            "html": to_html(content.body),
-            "text": to_text(content.body),
-        }
-
-    async def compare(
-        self, user: User, note_id: str, version_id: str, other_id: str | None
-    ) -> list[Wire]:
-        """What leads from a version to another one, or to the present text, over the Markdown."""
-        await admit(self._store, note_id, user)
-        _, old = await self._kept(note_id, version_id)
-        if other_id is not None:
-            _, new = await self._kept(note_id, other_id)
-        else:
-            async with self._documents.hold(document_of(note_id)) as document:
-                await document.replica.check()
-                new = document.content()
-        return await asyncio.to_thread(
-            lambda: compare_texts(to_markdown(old.body), to_markdown(new.body))
-        )
-
-    async def restore(self, user: User, note_id: str, version_id: str) -> Wire:
-        """Make the note say what a version says, as an edit like any other."""
-        await admit_writer(self._store, note_id, user)
-        _, content = await self._kept(note_id, version_id)
-        await self.keep_version(note_id, user, automatic=True)
-        await self._edit(note_id, lambda doc: write_content(doc, content), Author(user.id))
-        return await self.read(user, note_id)
-
-    async def forget_version(self, user: User, note_id: str, version_id: str) -> None:
-        await admit_writer(self._store, note_id, user)
-        if not await self._store.delete_version(note_id, version_id):
-            raise NotFound("There is no such version.")
-
-    async def _kept(self, note_id: str, version_id: str) -> tuple[NoteVersion, Content]:
-        found = await self._store.note_version(note_id, version_id)
-        if found is None or found.content is None:
-            raise NotFound("There is no such version.")
-        return found, from_json(found.content)
-
     # -- telling ---------------------------------------------------------------------------------
 
     def tell_permission(
@@ -396,7 +274,7 @@ class Notes:
         return shown
 
 
-_NOBODY: Final = User(id="", name="")
+NOBODY: Final = User(id="", name="")
 _TEXTS: Final = frozenset({"markdown", "html", "text", "grants", "permission"})
 
 
@@ -414,19 +292,6 @@ def _listed(note: NoteRecord, permission: Permission) -> Wire:
     }
 
 
-def _shown_version(version: NoteVersion) -> Wire:
-    return {
-        "id": version.id,
-        "name": version.name,
-        "automatic": version.automatic,
-        "author": None if version.author is None else dict(version.author),
-        "created_at": version.created_at,
-        "version": version.version,
-        "title": version.title,
-        "preview": version.preview,
-    }
-
-
 def _checked_grants(grants: Mapping[str, str]) -> dict[str, str]:
     if len(grants) > MOST_GRANTS:
         raise TooLarge(f"A note has at most {MOST_GRANTS} grants.", limit=MOST_GRANTS)
@@ -441,41 +306,3 @@ def _checked_grants(grants: Mapping[str, str]) -> dict[str, str]:
 
 def _users_of(principals: Any) -> list[str]:
     return [one.partition(":")[2] for one in principals if one.startswith("user:")]
-
-
-def compare_texts(old: str, new: str) -> list[Wire]:
-    """`{op, text}` in order, by lines, and by words within lines that changed."""
-    changes: list[Wire] = []
-    old_lines, new_lines = old.splitlines(keepends=True), new.splitlines(keepends=True)
-    for kind, i, j, k, m in changes_between(old_lines, new_lines):
-        before, after = "".join(old_lines[i:j]), "".join(new_lines[k:m])
-        if kind == "replace":
-            changes += _compare_words(before, after)
-        else:
-            changes += _compared(kind, before, after)
-    return _joined_changes(changes)
-
-
-def _compare_words(old: str, new: str) -> list[Wire]:
-    before, after = _WORDS.findall(old), _WORDS.findall(new)
-    found: list[Wire] = []
-    for kind, i, j, k, m in changes_between(before, after):
-        found += _compared(kind, "".join(before[i:j]), "".join(after[k:m]))
-    return found
-
-
-def _compared(kind: str, before: str, after: str) -> list[Wire]:
-    if kind == "equal":
-        return [{"op": "equal", "text": before}]
-    parts = [("delete", before), ("insert", after)]
-    return [{"op": op, "text": text} for op, text in parts if text]
-
-
-def _joined_changes(changes: list[Wire]) -> list[Wire]:
-    found: list[Wire] = []
-    for change in changes:
-        if found and found[-1]["op"] == change["op"]:
-            found[-1]["text"] += change["text"]
-        else:
-            found.append(dict(change))
-    return found

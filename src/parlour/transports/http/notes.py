@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from parlour.documents.manager import Documents
 from parlour.documents.notes import Notes
+from parlour.documents.versions import Versions
 from parlour.transports.http.calling import CurrentCaller
 from parlour.transports.http.identity import CurrentNode
 
@@ -66,6 +67,10 @@ class Comparison(BaseModel):
 
 def _notes(node: CurrentNode) -> Notes:
     return node.part(Documents).notes
+
+
+def _versions(node: CurrentNode) -> Versions:
+    return node.part(Documents).versions
 
 
 # -- notes -----------------------------------------------------------------------------------------
@@ -142,7 +147,7 @@ async def list_versions(
     limit: Limit = 50,
 ) -> Listed:
     """Newest first."""
-    items, more = await _notes(node).versions(
+    items, more = await _versions(node).page(
         caller.user, note_id, cursor=cursor or None, limit=limit
     )
     return Listed(items=items, next_cursor=more)
@@ -153,7 +158,7 @@ async def keep_version(
     note_id: Id, body: NewVersion, caller: CurrentCaller, node: CurrentNode
 ) -> Wire:
     """Keep the present state."""
-    return await _notes(node).add_version(caller.user, note_id, body.name)
+    return await _versions(node).add(caller.user, note_id, body.name)
 
 
 @router.get("/{note_id}/versions/{version_id}")
@@ -161,7 +166,7 @@ async def read_version(
     note_id: Id, version_id: Id, caller: CurrentCaller, node: CurrentNode
 ) -> Wire:
     """One version with its texts."""
-    return await _notes(node).version(caller.user, note_id, version_id)
+    return await _versions(node).read(caller.user, note_id, version_id)
 
 
 @router.get("/{note_id}/versions/{version_id}/compare")
@@ -173,7 +178,7 @@ async def compare_version(
     other: Annotated[str | None, Query(alias="with", max_length=64)] = None,
 ) -> Comparison:
     """What leads from a version to another one, or to the present text."""
-    changes = await _notes(node).compare(caller.user, note_id, version_id, other or None)
+    changes = await _versions(node).compare(caller.user, note_id, version_id, other or None)
     return Comparison(changes=changes)
 
 
@@ -182,7 +187,7 @@ async def restore_version(
     note_id: Id, version_id: Id, caller: CurrentCaller, node: CurrentNode
 ) -> Wire:
     """A new edit that makes the note say what the version says."""
-    return await _notes(node).restore(caller.user, note_id, version_id)
+    return await _versions(node).restore(caller.user, note_id, version_id)
 
 
 @router.delete("/{note_id}/versions/{version_id}", status_code=204)
@@ -190,4 +195,4 @@ async def forget_version(
     note_id: Id, version_id: Id, caller: CurrentCaller, node: CurrentNode
 ) -> None:
     """Forget a version."""
-    await _notes(node).forget_version(caller.user, note_id, version_id)
+    await _versions(node).forget(caller.user, note_id, version_id)
