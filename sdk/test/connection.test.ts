@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { connect, type Connection, type ConnectOptions } from '../src/index.js';
-import { backOff } from '../src/connection.js';
+import { connect, Store, type Connection, type ConnectOptions, type Tabs } from '../src/index.js';
+import { backOff, HEARTBEAT_MS } from '../src/connection.js';
 import { StreamServer } from './server.js';
 import { when } from './stores.js';
 
@@ -132,6 +132,48 @@ describe('a connection', () => {
 
     expect(opened.state.get().phase).toBe('closed');
     expect(server.connections).toBe(1);
+  });
+});
+
+describe('offline', () => {
+  test('is said after the configured number of attempts, and no longer once connected', async () => {
+    server.refusal = { code: 'shutting_down', message: 'Soon.' };
+    const opened = open({ offlineAfter: 2 });
+    const told: boolean[] = [];
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      const state = await when(
+        opened.state,
+        ({ phase, attempts }) => phase === 'offline' && attempts === attempt,
+      );
+      told.push(state.offline);
+      if (attempt === 2) server.refusal = null;
+      opened.retryNow();
+    }
+
+    const state = await when(opened.state, ({ phase }) => phase === 'live');
+
+    expect(told).toEqual([false, false, true]);
+    expect(state).toMatchObject({ offline: false, attempts: 0 });
+  });
+});
+
+describe('among several tabs', () => {
+  test('only the one that leads sends heartbeats, at once when it begins to', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const leads = new Store(false);
+    const opened = open({ tabs: { leads } as unknown as Tabs });
+    await when(opened.state, ({ phase }) => phase === 'live');
+    vi.advanceTimersByTime(HEARTBEAT_MS * 3);
+    await opened.request('usage', {});
+    const following = server.of('heartbeat').length;
+
+    leads.set(true);
+    await server.until(() => server.of('heartbeat').length === 1);
+    vi.advanceTimersByTime(HEARTBEAT_MS);
+    await server.until(() => server.of('heartbeat').length === 2);
+    vi.useRealTimers();
+
+    expect(following).toBe(0);
   });
 });
 

@@ -118,3 +118,29 @@ test('another person on the same browser neither sees nor sends it', async () =>
   // It waited for its own person.
   expect(await spoken(new ChatPage(page))).toEqual(['count to 2', 'a secret of the traveller']);
 });
+
+test('a tab whose browser is somebody else’s by now sends nothing in their name', async () => {
+  const context = chat.page.context();
+  const traveller = { login: 'traveller', password: PASSWORD };
+  await context.request.post('api/auth/sign-in', { data: traveller });
+  const tab = new ChatPage(await context.newPage());
+  await tab.page.goto('./');
+  await tab.newChat();
+  const back = await withoutSockets(context);
+  await tab.page.reload();
+  await write(tab, 'not for the guest');
+
+  const guest = { name: 'guest', password: PASSWORD };
+  await context.request.post('api/auth/sign-up', { data: guest });
+  await back();
+  await tab.page.evaluate(() => dispatchEvent(new Event('online')));
+  await tab.page.getByTestId('user-menu').filter({ hasText: 'guest' }).waitFor();
+  // The address is of a conversation that is not theirs.
+  await tab.newChat();
+  await tab.converse('count to 4');
+  const page = await tab.page.locator('body').innerText();
+  const threads = await (await context.request.get('api/threads')).text();
+
+  expect(page).not.toContain('not for the guest');
+  expect(threads).not.toContain('not for the guest');
+});

@@ -252,6 +252,11 @@ class App {
     this.#commands = this.#copies = this.#tabs = null;
   }
 
+  async #askWho(): Promise<void> {
+    const user = await this.api.me().catch(() => null);
+    if (user && user.id !== this.user?.id) await this.start();
+  }
+
   #leave(): void {
     clearTimeout(this.#renewal);
     this.#disconnect();
@@ -328,8 +333,9 @@ class App {
 
   #refused(error: ParlourError): void {
     if (error.code === 'missing_user_env') this.missing = error.details['names'] as string[];
-    // Another tab signed in as somebody else: so did this one, by the cookie they share.
-    if (error.code === 'another_user') void this.start();
+    // Another tab may have signed in as somebody else: so did this one, by the cookie they share. The
+    // session is still that of the person before.
+    if (error.code === 'another_user' || error.code === 'forbidden') void this.#askWho();
     if (error.code !== 'unauthenticated' && error.code !== 'token_expired') return;
     this.notice = error.code === 'token_expired' ? t('app.expired') : t('app.signed-out');
     this.#leave();
