@@ -19,9 +19,12 @@ from parlour.core.documents import (
     wants_compaction,
     write_awareness,
 )
+from parlour.core.users import User
+from parlour.documents.access import permission_of
 from parlour.documents.live import LiveDocument
 from parlour.documents.participants import Participant, Participants
 from parlour.errors import InvalidPayload
+from parlour.ports import NoteRecord, NoteText
 
 NOTE = "0123456789abcdef"
 
@@ -276,6 +279,26 @@ class TestParticipants:
         assert found is not None
         assert len(found.states) <= 8
         assert 99 in found.states
+
+
+class TestAccess:
+    @pytest.mark.parametrize(
+        ("user", "granted", "permission"),
+        [
+            (User("ann", "Ann"), (False, False), "owner"),
+            (User("bob", "Bob"), (False, False), None),
+            (User("bob", "Bob"), (True, False), "read"),
+            (User("bob", "Bob"), (True, True), "write"),
+            (User("root", "Root", "admin"), (False, False), "owner"),
+        ],
+    )
+    def test_a_note_is_for_its_owner_for_whom_it_is_shared_with_and_for_administrators(
+        self, user: User, granted: tuple[bool, bool], permission: str | None
+    ) -> None:
+        said = NoteText("", "", "", "", 1, "", 0)
+        note = NoteRecord(NOTE, "ann", "Ann", said, 0, 0, 0, 0, granted)
+
+        assert permission_of(note, user) == permission
 
 
 class TestCompaction:
