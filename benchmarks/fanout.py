@@ -111,11 +111,16 @@ class Watch:
         """One measurement; where it is not possible, that is said, and the others go on."""
         assert self._task is not None
         self._progress.update(self._task, description=name)
+        with self.attempt(name):
+            yield
+        self._progress.advance(self._task)
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
         try:
             yield
         except BenchmarkError as error:
             self.console.print(f"{name}: {error}", style="red")
-        self._progress.advance(self._task)
 
 
 def measure(
@@ -125,7 +130,10 @@ def measure(
     samples: Runs = {scenario.name: {name: [] for name in names} for scenario in scenarios}
     watch.begin("fan-out", rounds * len(scenarios) * len(names))
     with ExitStack() as servers:
-        peers = [servers.enter_context(serving(name)) for name in names]
+        peers = []
+        for name in names:
+            with watch.attempt(name):
+                peers.append(servers.enter_context(serving(name)))
         for _ in range(rounds):
             for scenario in scenarios:
                 for peer in peers:

@@ -260,6 +260,21 @@ async def test_deliveries_leave_no_memory_behind(bench):
     assert grown < 500
 
 
+async def test_a_closed_connection_leaves_nothing_for_the_collector(bench):
+    bench.room.links.clear()
+    bench.pipes.clear()
+    gc.collect()
+    gc.disable()
+    try:
+        while bench.protocols:
+            bench.protocols.pop().connection_lost(None)
+        await bench.turn()
+
+        assert gc.collect() < CLIENTS
+    finally:
+        gc.enable()
+
+
 async def test_an_idle_connection_is_a_handful_of_objects(bench):
     gc.collect()
     before = len(gc.get_objects())

@@ -153,13 +153,15 @@ async def test_text_in_place_of_an_attachment_closes_the_connection(sockets):
 async def test_packets_survive_polling(sockets):
     sid = await sockets.open_polling()
     await sockets.post(sid, '40{"token":"t"}')
-    joined = await sockets.poll(sid)
-    greeting = await sockets.poll(sid)
+    greeted: list[str] = []
+    while len(greeted) < 2:
+        # In two answers, or in one where the machine is slow.
+        greeted += (await sockets.poll(sid)).text.split("\x1e")
 
     place = '{"_placeholder":true,"num":0}'
     await sockets.post(sid, f'451-["message",{place}]\x1ebAQID')
 
     heard = (await sockets.poll(sid)).text
-    assert joined.text.startswith("40")
-    assert greeting.text == '42["auth",{"token":"t"}]'
+    assert greeted[0].startswith("40")
+    assert greeted[1:] == ['42["auth",{"token":"t"}]']
     assert heard == f'451-["message-back",{place}]\x1ebAQID'

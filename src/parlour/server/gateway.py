@@ -208,6 +208,7 @@ class Gateway:
             return
         connection.left = True
         connection.commands = None
+        connection.caller = None
         self._node.hub.remove(connection)
         self._node.registrar.changed(connection)
         self._node.presence.forget(connection)

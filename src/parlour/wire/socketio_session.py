@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from parlour.errors import ProtocolError, Unavailable
 from parlour.wire.limits import DEFAULT_LIMITS, Limits
 from parlour.wire.packets import Encoded
 from parlour.wire.socketio import (
+    MAIN,
     Decoder,
     Packet,
     PacketType,
@@ -33,6 +34,43 @@ class Place(Enum):
     LEFT = "left"
 
 
+T = TypeVar("T")
+
+
+class ByNamespace(Generic[T]):
+    """Something for each namespace of a connection. Nearly every connection is in the main one
+    alone: a dictionary for that would take five times as much."""
+
+    __slots__ = ("_main", "_others")
+
+    def __init__(self) -> None:
+        self._main: T | None = None
+        self._others: dict[str, T] | None = None
+
+    def get(self, namespace: str) -> T | None:
+        if namespace == MAIN:
+            return self._main
+        return None if self._others is None else self._others.get(namespace)
+
+    def put(self, namespace: str, value: T) -> None:
+        if namespace == MAIN:
+            self._main = value
+            return
+        if self._others is None:
+            self._others = {}
+        self._others[namespace] = value
+
+    def pop(self, namespace: str) -> T | None:
+        if namespace != MAIN:
+            return None if self._others is None else self._others.pop(namespace, None)
+        value, self._main = self._main, None
+        return value
+
+    def pairs(self) -> list[tuple[str, T]]:
+        main = [] if self._main is None else [(MAIN, self._main)]
+        return main if self._others is None else [*main, *self._others.items()]
+
+
 class SocketSession:
     """Which namespaces a connection is in. `receive` raises only ProtocolError.
 
@@ -45,7 +83,7 @@ class SocketSession:
         self._limits: Final = limits
         self._timeout: Final = connect_timeout
         self._decoder: Final = Decoder(limits)
-        self._places: dict[str, Place] = {}
+        self._places: Final = ByNamespace[Place]()
         self.connect_by: float | None = now + connect_timeout
 
     def place(self, namespace: str) -> Place | None:
@@ -68,7 +106,7 @@ class SocketSession:
 
     def accept(self, namespace: str, sid: str, payload: Mapping[str, Any]) -> Encoded:
         """The server lets the client in; gives back the answer."""
-        self._places[namespace] = Place.JOINED
+        self._places.put(namespace, Place.JOINED)
         self.connect_by = None
         return encode_connect({**payload, "sid": sid}, namespace=namespace)
 
@@ -87,15 +125,15 @@ class SocketSession:
         place = self._places.get(namespace)
         if place is Place.JOINING or place is Place.JOINED:
             raise ProtocolError("this namespace is connected already")
-        if place is None and len(self._places) >= self._limits.max_namespaces:
+        if place is None and len(self._places.pairs()) >= self._limits.max_namespaces:
             raise ProtocolError("too many namespaces")
-        self._places[namespace] = Place.JOINING
+        self._places.put(namespace, Place.JOINING)
         self.connect_by = None
         return packet
 
     def _leave(self, namespace: str, now: float) -> None:
-        self._places[namespace] = Place.LEFT
-        if all(place is Place.LEFT for place in self._places.values()):
+        self._places.put(namespace, Place.LEFT)
+        if all(place is Place.LEFT for _, place in self._places.pairs()):
             self.connect_by = now + self._timeout
 
 

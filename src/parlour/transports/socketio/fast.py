@@ -150,7 +150,9 @@ class FastWebSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._siblings.discard(self)
-        connection = self._connection
+        # Without this reference nothing of the connection is part of a cycle: it goes at once, not when
+        # the collector comes.
+        connection, self._connection = self._connection, None
         if connection is None:
             return
         if connection.carrier is self:

@@ -20,7 +20,7 @@ from parlour.wire.socketio import (
     encode_ack,
     encode_event,
 )
-from parlour.wire.socketio_session import PendingCalls, SocketSession
+from parlour.wire.socketio_session import ByNamespace, PendingCalls, SocketSession
 
 if TYPE_CHECKING:
     from parlour.transports.socketio.transport import SocketTransport
@@ -47,7 +47,7 @@ class SocketConnection(EngineConnection):
         super().__init__(server, engine, handshake, carrier)
         settings = server.settings
         self._session = SocketSession(server.now(), settings.connect_timeout, settings.limits)
-        self._links: dict[str, SocketLink] = {}
+        self._links = ByNamespace[SocketLink]()
         self._joins: dict[str, asyncio.Task[None]] | None = None
 
     def message(self, data: str | bytes, start: int) -> None:
@@ -58,20 +58,22 @@ class SocketConnection(EngineConnection):
             self._event(packet)
         elif packet.type is PacketType.ACK:
             assert packet.id is not None
-            self._links[packet.namespace].answered(packet.id, packet.data)
+            self._link(packet).answered(packet.id, packet.data)
         elif packet.type is PacketType.CONNECT:
             self._connect(packet)
         else:
             self._session.leave(packet.namespace, self.server.now())
-            self._links.pop(packet.namespace).left("client namespace disconnect")
+            link = self._link(packet)
+            self._links.pop(packet.namespace)
+            link.left("client namespace disconnect")
             self.schedule()
 
     def left(self, reason: str) -> None:
         joins, self._joins = self._joins, None
         for task in (joins or {}).values():
             task.cancel()
-        links, self._links = self._links, {}
-        for link in links.values():
+        links, self._links = self._links, ByNamespace()
+        for _, link in links.pairs():
             link.left(reason)
 
     def deadline(self) -> float | None:
@@ -88,26 +90,32 @@ class SocketConnection(EngineConnection):
 
     def links(self) -> list[SocketLink]:
         """The namespaces that the client is in."""
-        return list(self._links.values())
+        return [link for _, link in self._links.pairs()]
 
     def ask_to_reconnect(self, reason: str, after_ms: int) -> None:
         """Tell every namespace, then close. There is no DISCONNECT: clients take that as final and
         would not come back."""
-        for namespace in self._links:
+        for namespace, _ in self._links.pairs():
             args = [{"reason": reason, "after_ms": after_ms}]
             self.send(encode_event("reconnect", args, namespace=namespace), barrier=True)
         self.close(reason)
 
     def drop(self, link: SocketLink, reason: str) -> None:
         """The server ends this link, and with it the connection."""
-        if self._links.pop(link.namespace, None) is None:
+        if self._links.pop(link.namespace) is None:
             return
         self.send(self._session.leave(link.namespace, self.server.now()), barrier=True)
         link.left(reason)
         self.close(reason)
 
+    def _link(self, packet: Packet) -> SocketLink:
+        """Of a namespace that the session says is joined."""
+        link = self._links.get(packet.namespace)
+        assert link is not None
+        return link
+
     def _event(self, packet: Packet) -> None:
-        link = self._links[packet.namespace]
+        link = self._link(packet)
         name, *args = packet.data
         ack = None if packet.id is None else Answer(link, packet.id)
         self.server.counters.events_in += 1
@@ -141,7 +149,7 @@ class SocketConnection(EngineConnection):
             self.server.endpoint.disconnected(link, "transport close")
             return
         self._join_is_over(link)
-        self._links[link.namespace] = link
+        self._links.put(link.namespace, link)
         self.send(self._session.accept(link.namespace, link.sid, payload), barrier=True)
         link.open()
 
