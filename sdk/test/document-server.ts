@@ -18,6 +18,8 @@ export class DocumentServer {
   permission: 'read' | 'write' = 'write';
   /** What the next updates are answered with; null stores one. */
   readonly refusals: ({ code: string; retryable?: boolean } | null)[] = [];
+  /** So many updates are stored without an answer: the connection ends first. */
+  loseAnswers = 0;
   /** What every join is answered with, while it is set. */
   joinRefusal: { code: string; retryable?: boolean } | null = null;
   /** Newest awareness update of each connection. */
@@ -87,6 +89,10 @@ export class DocumentServer {
     if (generation !== this.generation) return refused({ code: 'stale_generation' });
     Y.applyUpdate(this.doc, toBytes(update)!);
     this.offset += 1;
+    if (this.loseAnswers > 0) {
+      this.loseAnswers -= 1;
+      from.conn.close();
+    }
     from.to(DOCUMENT).emit('ydoc:document:update', this.#event({ update }));
     return { generation: this.generation, offset: this.offset };
   }

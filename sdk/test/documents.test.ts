@@ -316,6 +316,85 @@ describe('offline', () => {
   });
 });
 
+/** Numbers between 0 and 1 that are the same at every run. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+test.each([1, 2, 3])(
+  'over cuts, refusals, reloads and time offline everything is there once (seed %i)',
+  async (seed) => {
+    const random = seeded(seed);
+    const pick = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)]!;
+    const users = [somebody(), somebody(), somebody()];
+    const copies = users.map((user) => copiesOf(user));
+    const pages = copies.map((one) => open(one));
+    await Promise.all(pages.map((page) => phase(page, 'saved')));
+    const said: string[] = [];
+    const removed = new Set<string>();
+    const deeds = [
+      ...[insert, insert, insert, insert, insert, remove],
+      ...[cut, refuse, reload, dial, loseAnswer],
+    ];
+    // Of one length, so that no edit falls into the middle of another.
+    function insert(page: Page): void {
+      const token = `<${String(said.length).padStart(3, '0')}>`;
+      said.push(token);
+      const title = titleOf(page);
+      title.insert(Math.floor((random() * title.length) / 5) * 5, token);
+    }
+    function remove(page: Page): void {
+      const title = titleOf(page);
+      if (title.length < 5) return;
+      const at = Math.floor((random() * title.length) / 5) * 5;
+      // Two may do it at once.
+      removed.add(title.toString().slice(at, at + 5));
+      title.delete(at, 5);
+    }
+    function cut(): void {
+      server.socket.cut();
+    }
+    function refuse(): void {
+      server.refusals.push({ code: pick(['unavailable', 'conflict']), retryable: true });
+    }
+    function loseAnswer(): void {
+      server.loseAnswers += 1;
+    }
+    function dial(page: Page): void {
+      page.connection.retryNow();
+    }
+    async function reload(page: Page): Promise<void> {
+      page.provider.close();
+      page.connection.close();
+      const again = open(copies[pages.indexOf(page)]);
+      pages[pages.indexOf(page)] = again;
+      await again.provider.loaded;
+      await status(again, ({ ready }) => ready);
+    }
+
+    for (let step = 0; step < 120; step += 1) {
+      await pick(deeds)(pick(pages));
+      if (random() < 0.3) await server.socket.until(() => true);
+    }
+    server.refusals.length = 0;
+    server.loseAnswers = 0;
+    for (const page of pages) page.connection.retryNow();
+    await Promise.all(pages.map((page) => stored(page)));
+    await Promise.all(pages.map((page) => shows(page, server.text)));
+
+    const expected = said.filter((token) => !removed.has(token)).sort();
+    expect((server.text.match(/<\d+>/g) ?? []).sort()).toEqual(expected);
+    expect(server.text).toHaveLength(expected.length * 5);
+  },
+  30_000,
+);
+
 describe('a history that was given up', () => {
   test('is replaced, and what only this page had is offered, not merged', async () => {
     const copies = copiesOf(somebody());
