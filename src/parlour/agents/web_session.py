@@ -104,7 +104,7 @@ class WebSession:
         message = _initial(initial_message)
         if message is not None:
             await self._say_first(message)
-        await self.sio.own(self, force)
+        await self.sio.owned.own(self, force)
         if self._replaying is not None and message is None:
             await self._replaying.speak()
         return record
@@ -161,7 +161,7 @@ class WebSession:
         if known is None:
             known = await self._accept(action, user, command)
         if not isinstance(action, CommentAction):
-            await self.sio.awake(self.sid)
+            await self.sio.owned.awake(self.sid)
         return known
 
     async def _owner(self) -> User:
@@ -251,7 +251,7 @@ class WebSession:
     async def close(self) -> None:
         """Put the session aside: everything that was queued is stored, and it goes on with the next message.
         Idempotent."""
-        await self.sio.put_aside(self)
+        await self.sio.owned.leave(self)
 
 
 def _persons_action(event: Mapping[str, Any]) -> PersonsAction:

@@ -228,7 +228,7 @@ async def test_an_action_whose_owner_vanished_is_not_done_again(shared: Stage) -
         await _vanish(here, web.agent_session)
         here.model.replies = [call("finish")]
 
-        await here.agents.search()
+        await here.agents.owned.search()
         await talk.until_state(AgentState.FINISHED)
 
         told = next(e for e in await talk.events() if e.type == "observation:error")
@@ -245,7 +245,7 @@ async def _vanish(here: Stage, session: AgentSession) -> None:
     lease = session.lease
     assert lease is not None
     assert session.controller is not None
-    del here.agents._live[session.sid]  # type: ignore[attr-defined]
+    del here.agents.owned.live[session.sid]
     await here.node.leases.release(lease)
     taken = await here.node.leases.acquire(lease.name, "another node", 60_000)
     assert taken is not None
@@ -397,3 +397,24 @@ async def test_what_a_user_chose_for_agents_is_taken_where_it_fits() -> None:
 
     assert of_user(chosen) == {"input_policy": "queue"}
     assert of_user({"agents": 7}) == of_user({}) == {}
+
+
+async def test_what_was_said_when_the_process_died_is_answered_by_its_next_life(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as here:
+        talk = await here.begin("go")
+        await talk.until_state(AgentState.FINISHED)
+        session = here.agents.owned.live.pop(talk.id).agent_session
+        assert session is not None
+        await session.close()
+        # The lease is still held, as after a kill -9; the message was stored and acknowledged.
+        said = {"action": "message", "args": {"content": "still there?"}}
+        author = f"user:{talk.user.id}"
+        await here.node.streams.append(f"agent:{talk.id}", ("action:message", said), source=author)
+
+    async with stage(tmp_path) as again:
+        talk = Talk(again, talk.id, talk.user)
+        await talk.until(lambda state: state.runs == 2 and state.state == AgentState.FINISHED)
+
+        assert "still there?" in str(again.model.shown)
