@@ -3,6 +3,7 @@
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { accessFaults } from './accessibility';
 import { Visitors } from './browser';
 import { ChannelPage } from './pages/channel';
 import type { ChatPage } from './pages/chat';
@@ -46,10 +47,12 @@ describe('one’s own message', () => {
     await chat.spoken('table, please').hover();
     await id('message-edit').click();
     await id('edit-input').fill('something else');
+    const faults = await accessFaults(chat.page);
     await id('edit-input').press('Escape');
 
     await id('edit-input').waitFor({ state: 'detached' });
 
+    expect(faults).toEqual([]);
     expect(await chat.spoken('table, please').count()).toBe(1);
   });
 
@@ -112,6 +115,7 @@ describe('in a channel', () => {
       return top >= 0 && bottom <= innerHeight;
     });
     expect(seen).toBe(true);
+    expect(await accessFaults(ann.page)).toEqual([]);
     expect(await id('found-message').locator('mark').allTextContents()).toEqual(['needle']);
     await id('close-panel').click();
   });

@@ -61,6 +61,19 @@ describe('the settings', () => {
     await id('choose-density').locator('[data-value="comfortable"]').click();
   });
 
+  test('follow the person to another device while both are open', async () => {
+    const elsewhere = await visitors.stranger();
+    await elsewhere.signIn('Settler', PASSWORD);
+    await elsewhere.page.getByTestId('composer').waitFor();
+    await id('choose-density').locator('[data-value="compact"]').click();
+
+    await elsewhere.page.locator('html[data-density="compact"]').waitFor();
+
+    await id('choose-density').locator('[data-value="comfortable"]').click();
+    await elsewhere.page.locator('html[data-density="comfortable"]').waitFor();
+    await elsewhere.page.context().close();
+  });
+
   test('decide which key sends', async () => {
     await id('choose-send').locator('[data-value="mod-enter"]').click();
     await chat.newChat();

@@ -445,7 +445,10 @@ const SCENES = [
       await visit.page.keyboard.press('Control+k');
       await visit.id('palette-item').first().waitFor();
     },
-    after: (visit) => visit.page.keyboard.press('Escape'),
+    after: async (visit) => {
+      await visit.page.keyboard.press('Escape');
+      await visit.id('palette').waitFor({ state: 'detached' });
+    },
   },
   {
     name: 'shortcuts',
