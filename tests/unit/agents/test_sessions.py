@@ -409,7 +409,8 @@ async def test_what_was_said_when_the_process_died_is_answered_by_its_next_life(
         assert session is not None
         await session.close()
         # The lease is still held, as after a kill -9; the message was stored and acknowledged.
-        said = {"action": "message", "args": {"content": "still there?"}}
+        words_ = "still there?"
+        said = {"action": "message", "args": {"content": words_}, "message": words_}
         author = f"user:{talk.user.id}"
         await here.node.streams.append(f"agent:{talk.id}", ("action:message", said), source=author)
 
