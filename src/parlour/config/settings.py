@@ -224,7 +224,7 @@ class Settings(BaseSettings):
     )
     request_head_seconds: float = _setting(
         "Server",
-        10.0,
+        30.0,
         "A connection whose request has not arrived as far as its body by then is closed.",
         unit="seconds",
         gt=0,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from parlour.core.streams import Event, NewEvent, Page, Position
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 """How long a suite waits for something that must happen."""
 
 
