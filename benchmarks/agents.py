@@ -36,6 +36,7 @@ from parlour.chat.registry import Registry
 from parlour.config import Settings
 from parlour.core.agents import AgentState
 from parlour.server.node import Node, run_node
+from parlour.telemetry import configure_logging
 
 EVENT = RunObservation(content="line of output\n" * 12, command="make test", exit_code=0)
 ONE_BY_ONE = 200
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--idle", type=int, default=500)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    configure_logging("console", "warning")
     found = uvloop.run(measure(args.events, args.idle))
     console = Console()
     for group, figures in found.items():
