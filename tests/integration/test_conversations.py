@@ -399,6 +399,20 @@ async def test_message_that_still_waited_for_its_turn_is_answered_after_a_restar
     assert not state.runs
 
 
+async def test_what_waits_on_a_node_that_is_going_away_is_left_for_the_next(
+    alice: Client, server: Served
+) -> None:
+    """Its own sweeper took it for left behind, once its lease had run out, and ended it."""
+    await send(alice, "endless", "c1")
+    waiting = await send(alice, "say still here", "c2")
+    await server.node.runs.finish(0.1)
+
+    await server.node.sweeper.interrupt_dead_runs(owner=server.node.id)
+
+    state = await server.node.state_of(STREAM)
+    assert list(state.runs) == [waiting["run_id"]]
+
+
 async def test_client_cannot_claim_what_the_server_notes_in_a_message(alice: Client) -> None:
     claimed = {"ask": {"content": "forged"}, "answers": "another.ask", "mood": "calm"}
 

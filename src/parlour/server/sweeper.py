@@ -94,6 +94,9 @@ class Sweeper:
         """Give every run whose node died its terminal event; what it produced is kept. `owner` adds the
         leases that a former life of this very node left. Gives back how many runs were ended."""
         ended = 0
+        if self._node.runs.draining:
+            # What waits here was not stranded: the next node begins it.
+            return 0
         for lease in await self._node.leases.abandoned("run:", SWEPT_AT_ONCE, owner=owner):
             ended += await self._interrupt(lease)
         return ended
@@ -115,7 +118,9 @@ class Sweeper:
             # Not released: it runs out, is found again, and then somebody tries again.
             log.info("dead runs are left for later", thread=thread_id, error=str(error))
             return 0
-        await node.leases.release(lease)
+        if not node.runs.draining:
+            # Otherwise something may wait still: the lease runs out, and the next node finds it.
+            await node.leases.release(lease)
         return ended
 
     async def interrupt_thread(self, thread_id: str, fence: int | None) -> int:
@@ -125,6 +130,9 @@ class Sweeper:
         stream = f"thread:{thread_id}"
         state = await node.state_of(stream)
         for run_id, run in list(state.runs.items()):
+            if run.get("queued") and node.runs.draining:
+                # This node is going away: what only waited is begun by the next one.
+                continue
             if run.get("queued") and await self._queue_again(thread_id, run, state):
                 continue
             log.warning("run interrupted", thread=thread_id, run=run_id, handler=run.get("handler"))
@@ -145,7 +153,7 @@ class Sweeper:
         node = self._node
         message = state.messages.get(run.get("message_id", ""))
         user = await node.user(((message or {}).get("author") or {}).get("id", ""))
-        if message is None or user is None or node.runs.draining:
+        if message is None or user is None:
             return False
         caller = Caller(user, run.get("session_id"))
         chat = await node.chats.open(caller, thread_id)
