@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from parlour.testing.servers import (
@@ -21,6 +23,19 @@ from parlour.testing.servers import (
 # A busy machine is no defect: no example of a property has a time limit.
 settings.register_profile("parlour", deadline=None)
 settings.load_profile("parlour")
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs() -> Iterator[None]:
+    """What a test sets up for logs is over with it: a level of one hid the lines of the next."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    structlog.reset_defaults()
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if type(handler).__module__ == "parlour.telemetry":
+            root.removeHandler(handler)
 
 
 def missing(error: ServerMissing) -> NoReturn:
