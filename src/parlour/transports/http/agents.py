@@ -148,6 +148,7 @@ async def read_session(
 async def rename(
     session_id: AgentId, body: Change, caller: CurrentCaller, node: CurrentNode
 ) -> dict[str, Any]:
+    """Change a session's title. Who drives may."""
     agents = await _driven(node, caller, session_id)
     return describe(await agents.rename(session_id, body.title))
 
@@ -250,6 +251,7 @@ async def fork_session(
 async def list_members(
     session_id: AgentId, caller: CurrentCaller, node: CurrentNode
 ) -> dict[str, Any]:
+    """Who takes part, and how. Who reads may."""
     agents = await _readable(node, caller, session_id)
     record = await agents.record(session_id)
     members = []
