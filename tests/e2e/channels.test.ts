@@ -133,6 +133,8 @@ describe('what one does, the other sees', () => {
 
 test('what is unread is counted live, is the same after a reload, and ends with reading', async () => {
   await bob.page.getByTestId('new-chat').click();
+  // Until the channel is off his screen, what is said there counts as seen.
+  await bob.composer.waitFor({ state: 'detached' });
   await ann.say('one');
   await ann.say('two');
   await bob.unread('Plans').filter({ hasText: '2' }).waitFor();
