@@ -16,7 +16,7 @@ PAGE_SOURCES := $(shell find sdk/src web/src web/public web/index.html web/*.ts 
 	-type f 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-web test-browser check format bench bench-fanout fault \
+.PHONY: help demo test test-ready test-python test-web test-browser check format bench bench-fanout fault \
 	build screenshots docs schema figures constraints clean
 
 help: ## List the commands
@@ -28,15 +28,16 @@ demo: $(VENV)/.installed $(PAGE) ## Serve the demo (PORT=8000 HOST=127.0.0.1 DAT
 
 test: ## Install what is missing and run every test
 	@scripts/install-servers.sh
-	@status=0; \
-	for part in test-web test-browser test-python; do $(MAKE) $$part || status=1; done; \
-	exit $$status
+	@MAKE="$(MAKE)" scripts/test-all.sh
 
 test-web: node_modules/.installed
 	npm test
 
 test-browser: $(VENV)/.installed $(PAGE)
 	@scripts/test-browser.sh
+
+# What both of them need, so that neither installs or builds while the other does.
+test-ready: $(VENV)/.dev $(VENV)/.installed $(PAGE) tests/interop/node_modules/.installed
 
 test-python: $(VENV)/.dev $(PAGE) tests/interop/node_modules/.installed
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -64,11 +65,12 @@ bench: $(VENV)/.dev ## Measure connections, streams, documents and agents (JSON=
 bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))
 
-fault: $(VENV)/.dev ## Break things while a conversation streams (ROUNDS=200 SEED=1)
+fault: $(VENV)/.dev $(PAGE) ## Break things while a conversation streams (ROUNDS=200 SEED=1)
 	$(BIN)/python -m tests.fault.run --store embedded --rounds $(ROUNDS) --seed $(SEED)
 	$(BIN)/python -m tests.fault.run --store redis --rounds $(ROUNDS) --seed $(SEED)
 	$(BIN)/python -m tests.fault.agents --rounds $(ROUNDS) --seed $(SEED)
 	THREE_NODES_ON=sentinel,cluster $(BIN)/python -m pytest tests/integration/test_three_nodes.py
+	LONG=1 npm run e2e -- faults
 
 build: $(VENV)/.dev $(PAGE) ## Build the page and the wheel (into dist/)
 	rm -rf dist
