@@ -54,9 +54,12 @@ function counted(
   userId: string,
   viewing: string | null,
 ): Rows | null {
+  const row = rows.find((one) => one.id === id);
+  // A message is stored before it is told: a list that was read in between has counted it already.
+  if (!row || message.created_at <= (row.last_message_at ?? 0)) return null;
   const looked = viewing === id && message.parent_id === null;
   const unread = looked ? false : countsAsUnread(message, userId);
-  if (unread === null || !rows.some((row) => row.id === id)) return null;
+  if (unread === null) return null;
   const mentioned = unread && message.mentions.includes(userId);
   return changed(rows, id, (row) => ({
     ...row,

@@ -93,6 +93,14 @@ describe('the list of channels', () => {
     expect([own?.[0]?.unread, looked?.[0]?.unread]).toEqual([1, 1]);
   });
 
+  test('asks again for what the list may have counted already', () => {
+    const read = { ...channel, last_message_at: 5 } as ChannelInfo;
+
+    const after = foldChannelRows([read], message('other'), 'me');
+
+    expect(after).toBeNull();
+  });
+
   test('leaves to the server what only it can count', () => {
     const kinds = ['channel:read', 'message:delete', 'member:added'];
 
