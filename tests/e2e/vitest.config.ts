@@ -9,16 +9,17 @@ if (!present) {
   console.warn(`The browser tests (tests/e2e) did not run: there is no Chromium at ${browser}.`);
 }
 
-// Minutes of broken networks; outage.test.ts is the short version.
+// Minutes of broken networks and of frozen tabs; outage.test.ts is the short version.
+const LONG = ['faults.test.ts', 'tabs.test.ts'];
 const long = process.env['LONG'] === '1';
-if (present && !long) console.info('faults.test.ts is left to `make fault` (LONG=1).');
+if (present && !long) console.info(`${LONG.join(' and ')} are left to \`make fault\` (LONG=1).`);
 
 export default defineConfig({
   test: {
     name: 'e2e',
     root: import.meta.dirname,
     include: present ? ['*.test.ts'] : [],
-    exclude: long ? [] : ['faults.test.ts'],
+    exclude: long ? [] : LONG,
     passWithNoTests: !present,
     environment: 'node',
     // One browser at a time: two cores have to do.
