@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -19,6 +20,7 @@ from parlour.agents.events import ErrorObservation, StateObservation, StatusObse
 from parlour.agents.hands import Hands
 from parlour.agents.kinds import Agent
 from parlour.agents.ledger import Ledger
+from parlour.agents.llm.usage import ModelInUse
 from parlour.agents.ports import FileEntry, Memory, Registry, Runtime, RuntimeFactory
 from parlour.agents.secrets import Secrets
 from parlour.agents.session_settings import InForce
@@ -195,7 +197,7 @@ class AgentSession:
             ledger=self.ledger,
             hands=self._hands,
             memory=self.memory,
-            model=self.llm_registry.service(self.settings.model),
+            model=self._model(),
             agents=self._equipment.agents,
             settings=self.settings,
             clock=self._node.clock,
@@ -207,6 +209,11 @@ class AgentSession:
             spent=self._spent,
         )
         self.controller = Controller(parts, self._node.tasks.spawn)
+
+    def _model(self) -> ModelInUse:
+        name = self.settings.model
+        said = partial(self._node.usage.during, name, self.sid)
+        return ModelInUse(self.llm_registry.service(name), said)
 
     def _tell_ready(self) -> None:
         first = self.state.offset == 0 or self.state.state is AgentState.LOADING

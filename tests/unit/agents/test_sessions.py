@@ -419,3 +419,24 @@ async def test_what_was_said_when_the_process_died_is_answered_by_its_next_life(
         await talk.until(lambda state: state.runs == 2 and state.state == AgentState.FINISHED)
 
         assert "still there?" in str(again.model.shown)
+
+
+async def test_a_model_is_in_use_while_it_answers(shared: Stage) -> None:
+    may_answer = asyncio.Event()
+
+    async def answer() -> Any:
+        await may_answer.wait()
+        return words("there")
+
+    async with shared.scene(lambda _messages: answer()) as here:
+        talk = await here.begin("hello")
+        async with asyncio.timeout(30):
+            while True:
+                used = await here.node.usage.in_use()
+                if here.model_name in used:
+                    break
+                await asyncio.sleep(0.01)
+        may_answer.set()
+        await talk.until_state(AgentState.AWAITING_USER_INPUT)
+
+    assert used[here.model_name] == 1

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parlour.agents.errors import ModelLimited
-from parlour.agents.llm import EndpointModel, LLMRegistry, ScriptedModel, Step, UsageCounter
+from parlour.agents.llm import EndpointModel, LLMRegistry, ScriptedModel
 from parlour.config import load_settings
 from parlour.errors import NotFound, SettingsError
 from tests.unit.agents_parts.model_server import model_server, saying
@@ -121,19 +120,3 @@ async def test_a_configured_endpoint_is_asked_with_what_was_configured(tmp_path:
     assert server.requests[0]["temperature"] == 0.5
     assert server.requests[0]["max_completion_tokens"] == 99
     assert answer.cost == answer.usage.completion > 0
-
-
-async def test_a_counter_adds_up_what_one_session_asked() -> None:
-    steps = [Step("one", error="limited", times=1)]
-    found = LLMRegistry({"a": lambda: ScriptedModel(steps), "b": lambda: ScriptedModel(steps)})
-    counter, other = UsageCounter(), UsageCounter()
-    model = found.metered("a", counter)
-    with pytest.raises(ModelLimited):
-        await model.complete(ASKED)
-
-    answers = [await model.complete(ASKED) for _ in range(2)]
-
-    assert (counter.answers, counter.failures) == (2, 1)
-    assert counter.prompt_tokens == sum(answer.usage.prompt for answer in answers)
-    assert counter.completion_tokens == sum(answer.usage.completion for answer in answers)
-    assert other == UsageCounter()

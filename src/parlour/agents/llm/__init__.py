@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from parlour.agents.llm.registry import LLMRegistry
 from parlour.agents.llm.scripted import ScriptedModel, Step, load_script
-from parlour.agents.llm.usage import MeteredModel, Prices, UsageCounter
+from parlour.agents.llm.usage import ModelInUse, Prices
 
 if TYPE_CHECKING:
     from parlour.agents.llm.endpoint import EndpointModel
@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 __all__ = [
     "EndpointModel",
     "LLMRegistry",
-    "MeteredModel",
+    "ModelInUse",
     "Prices",
     "ScriptedModel",
     "Step",
-    "UsageCounter",
     "load_script",
 ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from parlour.agents.llm.retries import Retries
 from parlour.agents.llm.scripted import ScriptedModel, load_script
-from parlour.agents.llm.usage import MeteredModel, Prices, UsageCounter
+from parlour.agents.llm.usage import Prices
 from parlour.agents.ports import Model
 from parlour.errors import NotFound
 
@@ -58,10 +58,6 @@ class LLMRegistry:
         if name not in self._models:
             self._models[name] = make()
         return self._models[name]
-
-    def metered(self, name: str, counter: UsageCounter) -> Model:
-        """The service, its answers counted in `counter`."""
-        return MeteredModel(self.service(name), name, counter)
 
     async def close(self) -> None:
         """End the connections. Idempotent; a service that is asked again opens new ones."""

@@ -1,9 +1,10 @@
-"""What models cost: prices, and counters that whoever asked for them keeps."""
+"""What models cost, and saying that one is in use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from parlour.agents.ports import Json, Model, ModelAnswer, TokenUsage
 
@@ -23,32 +24,12 @@ class Prices:
         return spent / MILLION
 
 
-@dataclass(slots=True)
-class UsageCounter:
-    """Adds up the answers of one session (or of whatever asks). `cost` is in US dollars."""
-
-    answers: int = 0
-    failures: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float = 0.0
-    by_service: dict[str, float] = field(default_factory=dict)
-
-    def add(self, service: str, answer: ModelAnswer) -> None:
-        self.answers += 1
-        self.prompt_tokens += answer.usage.prompt
-        self.completion_tokens += answer.usage.completion
-        self.cost += answer.cost
-        self.by_service[service] = self.by_service.get(service, 0.0) + answer.cost
-
-
 @dataclass(frozen=True, slots=True)
-class MeteredModel:
-    """A model whose answers are counted."""
+class ModelInUse:
+    """A model that is said to be in use for as long as it answers, as `parlour.use_model` says it for a handler."""
 
     model: Model
-    service: str
-    counter: UsageCounter
+    said: Callable[[], AbstractContextManager[None]]
 
     async def complete(
         self,
@@ -57,10 +38,5 @@ class MeteredModel:
         *,
         on_delta: Callable[[str], None] | None = None,
     ) -> ModelAnswer:
-        try:
-            answer = await self.model.complete(messages, tools, on_delta=on_delta)
-        except Exception:
-            self.counter.failures += 1
-            raise
-        self.counter.add(self.service, answer)
-        return answer
+        with self.said():
+            return await self.model.complete(messages, tools, on_delta=on_delta)
