@@ -10,6 +10,8 @@ const PATH = '/api/users/me/settings';
 
 export type Settings = Readonly<Record<string, unknown>>;
 
+const NONE: Settings = {};
+
 export interface SettingsState {
   settings: Settings;
   /** Rises with every change; 0 before anything is known. */
@@ -30,13 +32,13 @@ export function foldSettings(
 /** A store of the settings themselves. */
 export class UserSettings implements Readable<Settings> {
   readonly #api: Api;
-  readonly #state = new Store<SettingsState>({ settings: {}, version: 0 });
-  readonly #settings = new Store<Settings>({});
+  readonly #state = new Store<SettingsState>({ settings: NONE, version: 0 });
+  readonly #settings = new Store<Settings>(NONE);
+  #saving = 0;
   readonly #unhear: () => void;
 
   constructor(api: Api, stream: UserStream) {
     this.#api = api;
-    this.#state.subscribe(({ settings }) => this.#settings.set(settings));
     this.#unhear = stream.hear({
       event: (event) => this.#take(event.type, event.data),
       gap: () => void this.reload(),
@@ -64,19 +66,36 @@ export class UserSettings implements Readable<Settings> {
 
   /** Change some; null removes one. All devices hear of it. */
   async save(changes: Settings): Promise<void> {
-    this.#take('settings:changed', await this.#api.request('PATCH', PATH, { settings: changes }));
+    await this.#send('PATCH', changes);
   }
 
   /** These and no others. */
   async replace(settings: Settings): Promise<void> {
-    this.#take('settings:changed', await this.#api.request('PUT', PATH, { settings }));
+    await this.#send('PUT', settings);
   }
 
   close(): void {
     this.#unhear();
   }
 
+  async #send(method: 'PATCH' | 'PUT', settings: Settings): Promise<void> {
+    this.#saving += 1;
+    try {
+      this.#take('settings:changed', await this.#api.request(method, PATH, { settings }));
+    } finally {
+      this.#saving -= 1;
+      this.#tell();
+    }
+  }
+
   #take(type: string, data: Record<string, unknown>): void {
     this.#state.update((state) => foldSettings(state, { type, data }));
+    this.#tell();
+  }
+
+  /** While a choice is on its way, an answer that was read before it would take the choice back for a moment. */
+  #tell(): void {
+    const { settings } = this.#state.get();
+    if (this.#saving === 0 && settings !== this.#settings.get()) this.#settings.set(settings);
   }
 }
