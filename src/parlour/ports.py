@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from parlour.core.access import Kind
+from parlour.core.access import Kind, Right
 from parlour.core.channels import Change, ChannelLimits, Standing
 from parlour.core.streams import (
     Appended,
@@ -640,6 +640,57 @@ class ThreadRecord:
     updated_at: int = 0
     preview: str = ""
     message_count: int = 0
+    shared: bool = False
+    """Whether anybody else has a grant; follows the grants, and cannot be set."""
+
+    def listed(self) -> dict[str, Any]:
+        """What lists show of it, as JSON."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "preview": self.preview,
+            "tags": list(self.tags),
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "shared": self.shared,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadAccess:
+    """Whose a thread is, and what grants give the user that was asked for."""
+
+    owner_id: str
+    right: Right | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadSharing:
+    """Who may use a thread: its owner, `{principal: right}`, and the names of the users among the
+    principals by id."""
+
+    owner_id: str
+    owner_name: str
+    grants: Mapping[str, str]
+    people: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedThread:
+    """A thread of somebody else that a user may read or write in."""
+
+    thread: ThreadRecord
+    owner_name: str
+    right: Right
+
+    def listed(self) -> dict[str, Any]:
+        """What lists show of it, as JSON."""
+        owner = {"id": self.thread.user_id, "name": self.owner_name}
+        return {**self.thread.listed(), "owner": owner, "permission": self.right, "shared": True}
+
+
+GRANTS: Final = 100
+"""Grants that one thread may have."""
 
 
 class ThreadStore(Protocol):
@@ -660,7 +711,44 @@ class ThreadStore(Protocol):
         ...
 
     async def delete_thread(self, thread_id: str) -> None:
-        """With everything in it; its id can never be used again."""
+        """With everything in it and all grants; its id can never be used again."""
+        ...
+
+    async def access(self, thread_id: str, user: User) -> ThreadAccess | None:
+        """None where there is no such thread."""
+        ...
+
+    async def sharing(self, thread_id: str) -> ThreadSharing | None:
+        """None where there is no such thread."""
+        ...
+
+    async def share(
+        self,
+        thread_id: str,
+        grants: Mapping[str, Right | None],
+        actor: User,
+        *,
+        replace: bool,
+        at: int,
+        command_id: str | None = None,
+    ) -> Changed:
+        """Give and take back (None) grants; with `replace` these take the place of all. Whether `actor` may
+        was asked before. `at` is milliseconds since 1970 UTC.
+
+        Atomic: in the same transaction `chat:access` is announced in the thread's stream, and in the
+        streams of the users that are named `thread:shared` (given or changed) or `thread:unshared` (taken
+        back); nothing is announced where nothing changes. Changes of one thread at the same time are made
+        one after the other. The same `command_id` of the same actor within 24 hours changes nothing.
+        Raises `NotFound` (also for a user that does not exist), `InvalidPayload` for a principal that is
+        none, or the owner's own, and `TooLarge` for more than `GRANTS` of them; then nothing changed.
+        """
+        ...
+
+    async def shared_threads(
+        self, user: User, *, cursor: str | None, limit: int, search: str | None = None
+    ) -> tuple[Sequence[SharedThread], str | None]:
+        """Threads of others that grants let the user read, as `threads`; each with the most that the user
+        may do in it."""
         ...
 
 

@@ -13,6 +13,7 @@ from parlour.backends.memory import MemoryBus, MemoryLeases, MemorySessionStore
 from parlour.backends.redis import RedisStore, open_redis
 from parlour.backends.sql import SqlStore, open_sql
 from parlour.ports import (
+    Announcements,
     Archive,
     Bus,
     FileStore,
@@ -28,6 +29,7 @@ from parlour.testing.contracts import (
     FileStoreContract,
     LeasesContract,
     SessionStoreContract,
+    ThreadSharingContract,
     ThreadStoreContract,
     UserStoreContract,
 )
@@ -80,6 +82,24 @@ class TestSqlThreads(ThreadStoreContract):
     @pytest.fixture
     async def archive(self, store: SqlStore) -> Archive:
         return store.archive
+
+
+class TestSqlThreadSharing(ThreadSharingContract):
+    @pytest.fixture
+    async def threads(self, store: SqlStore) -> ThreadStore:
+        return store.threads
+
+    @pytest.fixture
+    async def users(self, store: SqlStore) -> UserStore:
+        return store.users
+
+    @pytest.fixture
+    async def archive(self, store: SqlStore) -> Archive:
+        return store.archive
+
+    @pytest.fixture
+    async def announcements(self, store: SqlStore) -> Announcements:
+        return store.announcements
 
 
 class TestSqlFiles(FileStoreContract):

@@ -433,6 +433,7 @@ VALID: dict[str, dict[str, Any]] = {
     "session:end": {},
     "thread:update": {**THREAD, "title": "t", "tags": ["t"]},
     "thread:delete": THREAD,
+    "thread:share": {**THREAD, "grants": {"everyone": "read"}, "replace": False},
     "typing": {"room": "thread:thread-of-alice", "typing": True},
     "usage": {"model": "m", "action": "use", "chat_id": "c"},
     "join-channels": {"auth": {"token": "t"}},

@@ -267,6 +267,18 @@ export interface ThreadDelete {
   thread_id: string;
 }
 /**
+ * Give (`read`, `write`) or take back (null) what principals may do in a conversation; with `replace`
+ * these are all that is left.
+ */
+export interface ThreadShare {
+  command_id: string;
+  grants: {
+    [k: string]: 'read' | 'write' | null;
+  };
+  replace?: boolean;
+  thread_id: string;
+}
+/**
  * Rename or tag a conversation.
  */
 export interface ThreadUpdate {

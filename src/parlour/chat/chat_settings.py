@@ -74,8 +74,9 @@ def accept_settings(chat: Chat, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def announce(found: ParlourContext) -> None:
-    """Other tabs on the conversation show the same."""
-    await found.emitter.emit("settings", {"settings": offered(found.chat)})
+    """Other tabs of the person on the conversation show the same; settings are each person's own."""
+    settings = {"settings": offered(found.chat), "user_id": found.chat.user.id}
+    await found.emitter.emit("settings", settings)
 
 
 def _still_valid(widget: InputWidget, known: Mapping[str, Any]) -> Any:

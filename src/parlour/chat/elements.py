@@ -99,7 +99,8 @@ class Element:
         found = get_context()
         record = FileRecord(
             id=self.id,
-            user_id=found.chat.user.id,
+            # What the app shows belongs to the conversation: a guest's run leaves nothing to the guest.
+            user_id=await found.node.permissions.owner(found.chat.thread_id) or found.chat.user.id,
             name=self.name,
             mime=self.mime,
             size=0,

@@ -7,14 +7,20 @@ client sends never say who it is: the user comes from the verified connection.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
-from parlour.core.users import User
+from parlour.core.users import ANONYMOUS, User
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}\Z")
 """Ids that clients may choose (sessions, threads, commands): 8 to 64 of `A-Z a-z 0-9 _ -`."""
+
+
+Permission = Literal["owner", "write", "read"]
+Right = Literal["read", "write"]
+"""What a grant may give; `write` includes `read`."""
 
 
 class Kind(StrEnum):
@@ -41,21 +47,31 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a user may do with a thing."""
+    """What a user may do with a thing. Only what one `own`s may be renamed, deleted and shared."""
 
     read: bool = False
     write: bool = False
     create: bool = False
+    own: bool = False
+
+    @property
+    def permission(self) -> Permission | None:
+        """The same in a word, as clients get it; None where it is nothing."""
+        if self.own:
+            return "owner"
+        if self.write:
+            return "write"
+        return "read" if self.read else None
 
 
 NOTHING: Final = Grant()
-EVERYTHING: Final = Grant(read=True, write=True)
+EVERYTHING: Final = Grant(read=True, write=True, own=True)
 
 
 EVERYONE: Final = "everyone"
 """The principal of a grant that is for every signed-in user."""
 
-_PRINCIPAL: Final = re.compile(r"everyone|(?:role|user):\S{1,200}")
+_PRINCIPAL: Final = re.compile(r"everyone|(?:role|user):[^\s\0]{1,200}")
 
 
 def principals_of(user: User) -> tuple[str, ...]:
@@ -65,6 +81,31 @@ def principals_of(user: User) -> tuple[str, ...]:
 
 def is_principal(text: str) -> bool:
     return _PRINCIPAL.fullmatch(text) is not None
+
+
+def users_of(principals: Iterable[str]) -> list[str]:
+    """The ids of those who are named one by one."""
+    return [one.partition(":")[2] for one in principals if one.startswith("user:")]
+
+
+def right_of(grants: Mapping[str, str], user: User) -> Right | None:
+    """The most of what grants (`{principal: right}`) give a user."""
+    given = {grants[one] for one in principals_of(user) if one in grants}
+    if "write" in given:
+        return "write"
+    return "read" if "read" in given else None
+
+
+def granted_facts(user: User, owner_id: str | None, right: Right | None) -> Facts:
+    """The facts about a thing that is there and of which the user has this right."""
+    me = frozenset({user.id}) if right is not None else frozenset[str]()
+    return Facts(True, owner_id, readers=me, writers=me if right == "write" else frozenset())
+
+
+def may_share(user: User, grant: Grant) -> bool:
+    """Whether somebody says who else may use a thing: the owner, and administrators, who can take back
+    what should not be shared. Anonymous visitors share nothing."""
+    return user.role != ANONYMOUS and (grant.own or user.is_admin)
 
 
 def parse_room(name: str) -> tuple[Kind, str] | None:
@@ -95,7 +136,8 @@ def decide(user: User, kind: Kind, subject_id: str, facts: Facts) -> Grant:
 
 
 def _decide_thread(user: User, thread_id: str, facts: Facts) -> Grant:
-    """A conversation belongs to the user who began it; a new id may be taken by anyone."""
+    """A conversation belongs to the user who began it, and to others as far as it is shared; a new id
+    may be taken by anyone."""
     if facts.owner_id == user.id:
         return EVERYTHING
     if not facts.exists and CLIENT_ID.match(thread_id):
@@ -106,6 +148,8 @@ def _decide_thread(user: User, thread_id: str, facts: Facts) -> Grant:
 def _decide_shared(user: User, facts: Facts) -> Grant:
     if not facts.exists:
         return NOTHING
-    if facts.owner_id == user.id or user.id in facts.writers:
+    if facts.owner_id == user.id:
         return EVERYTHING
+    if user.id in facts.writers:
+        return Grant(read=True, write=True)
     return Grant(read=True) if user.id in facts.readers else NOTHING

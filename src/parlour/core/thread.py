@@ -28,6 +28,9 @@ UPDATABLE: Final = frozenset(
 
 DELTA: Final = "message:delta"
 
+ACCESS: Final = "chat:access"
+"""Who may use the conversation has changed (no part of its state): `{by, deleted?}`."""
+
 Record = dict[str, Any]
 
 

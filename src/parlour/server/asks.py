@@ -66,7 +66,7 @@ class Asks:
         try:
             body = self._describe(run, ask_id, message_id, spec, content, author, timeout)
             await run.emit(*body)
-            self._tell_connections(run, body[-1][1])
+            await self._tell_connections(run, body[-1][1])
             return await self._wait(run, ask_id, closed, timeout, message_id)
         except asyncio.CancelledError:
             # A Stop ends the question, also one that is only just being put. A node that goes away
@@ -111,7 +111,11 @@ class Asks:
         }
         return ("message", message), ("ask", ask)
 
-    def _tell_connections(self, run: Run, ask: Mapping[str, Any]) -> None:
+    async def _tell_connections(self, run: Run, ask: Mapping[str, Any]) -> None:
+        """The session whose run asks; a guest's only as long as the conversation is shared with the guest."""
+        grant = await self._node.permissions.grant(run.chat.user, run.stream_name)
+        if not grant.write:
+            return
         for connection in self._node.hub.members(f"session:{run.chat.session_id}"):
             self._put(connection, ask)
 
@@ -193,10 +197,11 @@ class Asks:
     ) -> dict[str, Any]:
         """Answer an ask: `{accepted, answered_by, position}`. The first answer is accepted; a retry of
         the same command hears the same. `shown`: the answer already stands in the conversation.
-        Raises `NotFound`, `Forbidden`, `InvalidPayload`."""
+        Raises `NotFound`, `Forbidden` (also for who may only read), `InvalidPayload`."""
         thread_id = ask_thread(ask_id)
         stream = f"thread:{thread_id}"
         await self._node.permissions.require_existing(caller.user, stream)
+        await self._node.permissions.require_write(caller.user, stream)
         feed = await self._node.feeds.acquire(stream)
         try:
             ask = feed.state.asks.get(ask_id)

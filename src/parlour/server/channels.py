@@ -21,7 +21,8 @@ from parlour.core.channels import (
     ChannelLimits,
     PostMessage,
 )
-from parlour.core.streams import Appended, Event
+from parlour.core.streams import Appended, Event, NewEvent
+from parlour.core.thread import ACCESS
 from parlour.core.users import User
 from parlour.errors import Forbidden, NotFound, ParlourError, Unavailable
 from parlour.ports import Announcement, ChannelPage, ChannelStore
@@ -61,7 +62,7 @@ class Channels:
         self._limits = ChannelLimits(settings.channels_per_user, settings.members_per_channel)
         node.recovery.snapshots["channel"] = self.snapshot
         node.announcer.before = self._invite
-        node.announcer.after = self._compact
+        node.announcer.after = self._announced
 
     # -- changing --------------------------------------------------------------------------------
 
@@ -294,9 +295,17 @@ class Channels:
 
     # -- history ---------------------------------------------------------------------------------
 
+    async def _announced(self, announcement: Announcement, appended: Appended) -> None:
+        if any(map(_opens, announcement.events)):
+            await self._node.knocks.answer(announcement.stream)
+        await self._compact(announcement, appended)
+
     async def _compact(self, announcement: Announcement, appended: Appended) -> None:
-        """The stream is for catching up; what was said is in the tables."""
+        """The stream is for catching up; what was said is in the tables. A conversation's stream is its own
+        table."""
         stream, last = announcement.stream, appended.last
+        if stream.startswith("thread:"):
+            return
         every, kept = (
             (COMPACT_EVERY, REPLAYABLE_EVENTS)
             if stream.startswith("channel:")
@@ -305,3 +314,11 @@ class Channels:
         crossed = (appended.first - 1) // every != last // every
         if crossed and last > (KEPT_EVENTS if stream.startswith("channel:") else kept):
             await self._node.archive.compact(stream, last - kept)
+
+
+def _opens(event: NewEvent) -> bool:
+    """Whether somebody may read afterwards who could not before, without hearing of it otherwise."""
+    if event.type == ACCESS:
+        return True
+    changed = event.data.get("body") or {}
+    return event.type == "channel:updated" and bool(changed.get("access_changed"))

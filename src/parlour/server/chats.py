@@ -100,10 +100,17 @@ class Chats:
         """The chats of all sessions in a conversation, on this node."""
         return [chat for key, chat in self._chats.items() if key[1] == thread_id]
 
-    async def open(self, caller: Caller, thread_id: str) -> Chat:
-        """The chat of the caller's session in a conversation. The first time, the app hears of it:
-        `chat_start` in a new conversation, `chat_resume` in one with history. The caller's right to
-        write there has been checked."""
+    async def attend(self, caller: Caller, thread_id: str) -> None:
+        """The caller looks into a conversation: with a new id it is begun, and the owner's session opens its
+        chat. What guests look at has no effect on the app. Raises `Forbidden`."""
+        grant = await self._node.permissions.require_read(caller.user, f"thread:{thread_id}")
+        if grant.own:
+            await self.open(caller, thread_id)
+
+    async def open(self, caller: Caller, thread_id: str, *, start: bool = True) -> Chat:
+        """The chat of the caller's session in a conversation. The first time (unless `start` is false) the
+        app hears of it: `chat_start` in a new conversation of the caller's, `chat_resume` in one with
+        history, and always for a guest. The caller's right to write there has been checked."""
         session_id = caller.session_id or http_session_id(caller.user, thread_id)
         key = (session_id, thread_id)
         chat = self._chats.get(key)
@@ -115,7 +122,7 @@ class Chats:
             self._refresh(chat, caller.connection.session)
         elif caller.user_env:
             chat.user_env = dict(caller.user_env)
-        if not chat.started:
+        if start and not chat.started:
             async with chat.lock:
                 if not chat.started:
                     await self._start(chat)
@@ -168,9 +175,10 @@ class Chats:
             snapshot = feed.state
         finally:
             node.feeds.release(feed)
-        if chat.chat_profile is not None:
+        guest = await node.permissions.owner(chat.thread_id) != chat.user.id
+        if chat.chat_profile is not None and not guest:
             await node.threads.update_thread(chat.thread_id, chat_profile=chat.chat_profile)
-        if snapshot.messages:
+        if snapshot.messages or guest:
             if node.app.handles("on_chat_resume"):
                 wire = snapshot.to_wire()
                 node.runs.start(chat, "on_chat_resume", lambda run: node.app.chat_resume(run, wire))

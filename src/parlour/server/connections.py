@@ -29,9 +29,11 @@ class Connection:
         "fresh",
         "homes",
         "jti",
+        "knocks",
         "known",
         "left",
         "link",
+        "reads",
         "rooms",
         "session",
         "user",
@@ -62,6 +64,10 @@ class Connection:
         self.away = False
         self.active_at = 0
         self.known = False
+        self.reads: set[str] | None = None
+        """Rooms of conversations in which the person only reads."""
+        self.knocks: dict[str, None] | None = None
+        """Rooms that the person was refused, and waits at."""
         # All tabs of a person share the first one.
         self.homes = (sys.intern(f"user:{user.id}"), f"session:{session.id}")
 

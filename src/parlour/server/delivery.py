@@ -8,7 +8,7 @@ from typing import Any
 
 from parlour.core.channels import ends_access
 from parlour.core.streams import Event
-from parlour.core.thread import DELTA
+from parlour.core.thread import ACCESS, DELTA
 from parlour.server.hub import Hub
 from parlour.wire.events import event_name, event_payload
 from parlour.wire.packets import Delta, Encoded, join_encoded
@@ -28,12 +28,16 @@ class Delivery:
         """Takes those out of a channel's room who may no longer read it after this event."""
         self.review: Callable[[str], None] = _unreviewed
         """The same where it is not known what was missed."""
+        self.access_changed: Callable[[Event], None] = _nobody
+        """Takes those out of a conversation's room who may no longer read it."""
 
     def events(self, stream: str, events: Sequence[Event]) -> None:
         if not self._hub.occupied(stream):
             return
         if stream.startswith("channel:"):
             events = self._until_shut_out(stream, events)
+        elif stream.startswith("thread:") and any(event.type == ACCESS for event in events):
+            events = self._until_access_changed(stream, events)
         if events:
             self._broadcast(stream, events)
 
@@ -45,6 +49,18 @@ class Delivery:
             if ends_access(event.type, event.data.get("body", {})):
                 self._broadcast(stream, held)
                 self.shut_out(event)
+                held = []
+        return held
+
+    def _until_access_changed(self, stream: str, events: Sequence[Event]) -> list[Event]:
+        """What stands before a change of access, and the change itself, leave before anybody is asked for
+        again; gives back what is left to tell."""
+        held: list[Event] = []
+        for event in events:
+            held.append(event)
+            if event.type == ACCESS:
+                self._broadcast(stream, held)
+                self.access_changed(event)
                 held = []
         return held
 

@@ -210,6 +210,8 @@ class Feed:
         if position.epoch != self.position.epoch or position.offset > self.position.offset:
             raise PositionLost(stream=self.stream)
         missing = self.position.offset - position.offset
+        if missing == 0:
+            return []
         if missing > len(self._ring):
             return None
         return list(self._ring)[len(self._ring) - missing :]

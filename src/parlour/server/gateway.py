@@ -175,19 +175,21 @@ class Gateway:
         caller = node.caller_of(connection)
         stream = f"thread:{thread_id}"
         try:
-            await node.permissions.require_read(caller.user, stream)
-            await node.chats.open(caller, thread_id)
+            await node.chats.attend(caller, thread_id)
             answer = await node.recovery.subscribe(caller, connection, stream, None, 1)
+            node.sharing.entered(connection, stream, answer["permission"])
             messages = answer["snapshot"]["messages"]
             history = {
                 "thread_id": thread_id,
                 "messages": messages,
                 "position": answer["position"],
+                "permission": answer["permission"],
             }
             connection.send(encode_event("messages:history", [history]))
             log.info("history sent", messages=len(messages), user=caller.user.id, thread=thread_id)
             node.presence.greet(connection, stream)
-            node.asks.repeat(connection, answer["snapshot"]["asks"])
+            if answer["permission"] != "read":
+                node.asks.repeat(connection, answer["snapshot"]["asks"])
         except ParlourError as error:
             connection.send(encode_event("error", [{"event": "connect", "error": error.to_wire()}]))
         finally:
@@ -212,6 +214,7 @@ class Gateway:
         self._node.hub.remove(connection)
         self._node.registrar.changed(connection)
         self._node.presence.forget(connection)
+        self._node.knocks.forget(connection)
         if self._unsaved.pop(connection.session.id, None) is None:
             self._node.activity.seen(connection.session)
         self._node.metrics.connections_closed.labels(reason[:40]).inc()

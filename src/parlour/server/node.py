@@ -21,7 +21,7 @@ from parlour.ports import (
     HotLog,
     ThreadRecord,
 )
-from parlour.server import handlers
+from parlour.server import handlers, knocks, sharing
 from parlour.server.accounts import Accounts, Revocation, as_user
 from parlour.server.activity import Activity
 from parlour.server.announcer import Announcer
@@ -39,6 +39,7 @@ from parlour.server.entrances import Entrances
 from parlour.server.feeds import Feeds
 from parlour.server.gateway import Gateway
 from parlour.server.hub import Hub
+from parlour.server.knocks import Knocks
 from parlour.server.listing import Listing
 from parlour.server.overview import Overview
 from parlour.server.parts import Part, PartMaker
@@ -52,6 +53,7 @@ from parlour.server.rooms import Rooms
 from parlour.server.router import Router
 from parlour.server.routing import Routing
 from parlour.server.runs import Runs
+from parlour.server.sharing import Sharing
 from parlour.server.streams import NewData, Streams
 from parlour.server.sweeper import Sweeper
 from parlour.server.synchroniser import Synchroniser
@@ -59,7 +61,6 @@ from parlour.server.tasks import Tasks
 from parlour.server.typists import Typing
 from parlour.server.usage import UsageOfModels
 from parlour.telemetry import Metrics
-from parlour.wire.socketio import encode_event
 
 log = structlog.get_logger(__name__)
 
@@ -148,10 +149,13 @@ class Node:
         self.announcer = Announcer(
             self.announcements, self.streams, self.leases, clock, self.tasks, self.id
         )
+        self.knocks = Knocks(self)
         self.channels = Channels(self, backends.channels)
+        self.sharing = Sharing(self, self.threads)
         self.entrances = Entrances(self)
         delivery.shut_out = self.channels.shut_out
         delivery.review = self.channels.review
+        delivery.access_changed = self.sharing.access_changed
         self.typing = Typing(self)
         self.overview = Overview(self)
         self.usage = UsageOfModels(self)
@@ -296,21 +300,20 @@ class Node:
         if thread is not None and state.title is not None:
             await self._listed_record(thread, running=bool(state.runs))
 
+    async def list_changed(self, thread: ThreadRecord) -> None:
+        """What lists show of a conversation, other than whether it runs, may have changed."""
+        known = self._listed.get(thread.id)
+        await self._listed_record(thread, running=known is not None and known["running"])
+
     async def _listed_record(self, thread: ThreadRecord, running: bool = False) -> None:
-        listed = {
-            "id": thread.id,
-            "title": thread.title,
-            "preview": thread.preview,
-            "tags": thread.tags,
-            "created_at": thread.created_at,
-            "updated_at": thread.updated_at,
-            "running": running,
-        }
+        listed = {**thread.listed(), "running": running}
         if self._listed.get(thread.id) != listed:
             self._listed[thread.id] = listed
             if len(self._listed) > LISTED_KEPT:
                 self._listed.pop(next(iter(self._listed)))
             await self.notify_user(thread.user_id, ("thread:updated", {"thread": listed}))
+            if thread.shared:
+                await self.sharing.tell_guests(thread)
 
     # -- acting ----------------------------------------------------------------------------------
 
@@ -325,15 +328,8 @@ class Node:
 
     async def delete_thread(self, user: User, thread_id: str) -> None:
         """Delete a conversation for good and tell everybody who has it open."""
-        stream = f"thread:{thread_id}"
-        await self.threads.delete_thread(thread_id)
-        self.permissions.forget(thread_id)
-        self.projector.forget(stream)
-        gone = encode_event("access:updated", [{"room": stream, "reason": "deleted"}])
-        for connection in self.hub.members(stream):
-            self.hub.leave(stream, connection)
-            connection.send(gone)
-        await self.notify_user(user.id, ("thread:deleted", {"id": thread_id}))
+        await self.sharing.delete(user, thread_id)
+        self._listed.pop(thread_id, None)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -447,6 +443,10 @@ class Node:
                 self.gateway.revoked(revocation)
             case "peers":
                 self.peers.hear(message)
+            case knocks.GRANTED:
+                self.tasks.spawn(self.knocks.answer_here(message["room"]), "answer who waits")
+            case sharing.DELETED:
+                self.sharing.deleted(message["thread_id"])
             case "stop":
                 self.tasks.spawn(self.runs.stop(message["thread_id"]), "stop from another node")
 

@@ -6,7 +6,16 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from parlour.core.access import EVERYTHING, Facts, Grant, Kind, decide, parse_room
+from parlour.core.access import (
+    EVERYTHING,
+    Facts,
+    Grant,
+    Kind,
+    decide,
+    granted_facts,
+    may_share,
+    parse_room,
+)
 from parlour.core.users import User
 from parlour.errors import Forbidden, NotFound
 from parlour.ports import ChannelStore, Clock, ThreadRecord, ThreadStore
@@ -47,6 +56,24 @@ class Permissions:
     async def require_write(self, user: User, room: str) -> Grant:
         return await self._require(user, room, write=True)
 
+    async def require_own(self, user: User, room: str) -> Grant:
+        """As `require_existing`; raises `Forbidden` where it is shared with the user."""
+        grant = await self.require_existing(user, room)
+        if not grant.own:
+            raise Forbidden("Only the owner may do this.")
+        return grant
+
+    async def require_sharing(self, user: User, room: str) -> Grant:
+        """That the user says who else may use it. Raises `NotFound` for who may not even read it, and
+        `Forbidden`."""
+        grant = await self.grant(user, room)
+        exists = not grant.create and (grant.read or user.is_admin)
+        if not exists:
+            raise NotFound(f"There is no {room.partition(':')[0]} with this id.")
+        if not may_share(user, grant):
+            raise Forbidden("Only the owner may share this.")
+        return grant
+
     async def require_existing(self, user: User, room: str) -> Grant:
         """As `require_read`, but a new id is `NotFound` instead of being created."""
         grant = await self.grant(user, room)
@@ -55,7 +82,23 @@ class Permissions:
         return grant
 
     def forget(self, thread_id: str) -> None:
+        """The conversation is gone."""
         self._owners.pop(thread_id, None)
+
+    def known_owner(self, thread_id: str) -> str | None:
+        """Whose conversation it is, as far as this node remembers."""
+        return self._owners.get(thread_id)
+
+    async def owner(self, thread_id: str) -> str | None:
+        """Whose conversation it is."""
+        known = self._owners.get(thread_id)
+        if known is None:
+            thread = await self._threads.thread(thread_id)
+            if thread is None:
+                return None
+            known = thread.user_id
+            self._remember(thread_id, known)
+        return known
 
     async def _require(self, user: User, room: str, *, write: bool) -> Grant:
         if room.startswith(_THREAD) and self._owners.get(room[len(_THREAD) :]) == user.id:
@@ -81,14 +124,17 @@ class Permissions:
             return await self.lookups[kind](user, subject)
         if kind is not Kind.THREAD:
             return Facts()
-        owner = self._owners.get(subject)
-        if owner is None:
-            thread = await self._threads.thread(subject)
-            if thread is None:
-                return Facts()
-            owner = thread.user_id
-            self._remember(subject, owner)
-        return Facts(exists=True, owner_id=owner)
+        return await self._thread_facts(user, subject)
+
+    async def _thread_facts(self, user: User, thread_id: str) -> Facts:
+        """What grants give is never remembered: it ends at once, on every node."""
+        if self._owners.get(thread_id) == user.id:
+            return Facts(exists=True, owner_id=user.id)
+        access = await self._threads.access(thread_id, user)
+        if access is None:
+            return Facts()
+        self._remember(thread_id, access.owner_id)
+        return granted_facts(user, access.owner_id, access.right)
 
     async def _channel_facts(self, user: User, channel_id: str) -> Facts:
         """Never remembered: membership ends at once."""

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from parlour.core.access import Grant
 from parlour.core.agents import shuts_out
 from parlour.core.channels import ends_access_of
 from parlour.core.streams import Batch, Event, Position, check_stream_name
+from parlour.core.thread import ACCESS
 from parlour.errors import InvalidPayload, Lagged, PositionLost, Unavailable
 from parlour.ports import EventLog, Follower
 from parlour.server.connections import Caller, Connection
@@ -23,7 +25,8 @@ REPLAY_LIMIT = 2_000
 
 CHANNEL = "channel:"
 AGENT = "agent:"
-GUARDED = (CHANNEL, AGENT)
+THREAD = "thread:"
+GUARDED = (CHANNEL, AGENT, THREAD)
 """Streams whose readers may be shut out by one of their events."""
 
 Wire = dict[str, Any]
@@ -56,7 +59,7 @@ class Recovery:
         Nothing is awaited after the connection has entered the room, so the acknowledgement leaves before
         the first live event.
         """
-        feed, admitted = await self._open(caller, stream)
+        feed, grant, admitted = await self._open(caller, stream)
         entered = False
 
         def enter() -> None:
@@ -68,7 +71,8 @@ class Recovery:
                 entered = True
 
         try:
-            return await self._current(caller, feed, position, limit, enter)
+            answer = await self._current(caller, feed, position, limit, enter)
+            return {**answer, "permission": grant.permission} if _is_thread(stream) else answer
         finally:
             if not entered:
                 self._feeds.release(feed)
@@ -78,7 +82,7 @@ class Recovery:
 
     async def page(self, caller: Caller, stream: str, after: Position | None, limit: int) -> Wire:
         """What `subscribe` answers, for a reader that does not stay."""
-        feed, admitted = await self._open(caller, stream)
+        feed, _, admitted = await self._open(caller, stream)
         try:
             return await self._current(caller, feed, after, limit, admitted)
         finally:
@@ -97,7 +101,7 @@ class Recovery:
         The iterator ends with `PositionLost` where a snapshot is needed and with `Lagged` where the reader
         fell more than `limit` events behind, or has to be authorised again.
         """
-        feed, admitted = await self._open(caller, stream)
+        feed, _, admitted = await self._open(caller, stream)
         follower = Follower(limit)
 
         def enter() -> None:
@@ -115,28 +119,28 @@ class Recovery:
             feed.unwatch(follower.hear)
             self._feeds.release(feed)
 
-    async def _authorise(self, caller: Caller, stream: str) -> None:
+    async def _authorise(self, caller: Caller, stream: str) -> Grant:
         try:
             check_stream_name(stream)
         except ValueError as error:
             raise InvalidPayload(str(error)) from None
-        await self._permissions.require_read(caller.user, stream)
+        return await self._permissions.require_read(caller.user, stream)
 
-    async def _open(self, caller: Caller, stream: str) -> tuple[Feed, Callable[[], None]]:
-        """The feed of a stream that the caller may read, and a function that raises `Unavailable` where an
-        event has come since that may have ended this. A guarded stream is authorised once more when its feed is
-        attached: whatever shuts somebody out from then on is heard."""
-        await self._authorise(caller, stream)
+    async def _open(self, caller: Caller, stream: str) -> tuple[Feed, Grant, Callable[[], None]]:
+        """The feed of a stream that the caller may read, what the caller may do with it, and a function that
+        raises `Unavailable` where an event has come since that may have changed this. A guarded stream is
+        authorised once more when its feed is attached: whatever shuts somebody out from then on is heard."""
+        grant = await self._authorise(caller, stream)
         feed = await self._feeds.acquire(stream)
-        if not stream.startswith(GUARDED):
-            return feed, _nothing
+        if grant.own or not stream.startswith(GUARDED):
+            return feed, grant, _nothing
         try:
             mark = feed.position
-            await self._authorise(caller, stream)
+            grant = await self._authorise(caller, stream)
         except BaseException:
             self._feeds.release(feed)
             raise
-        return feed, partial(_still_admitted, feed, mark, caller.user.id)
+        return feed, grant, partial(_still_admitted, feed, mark, caller.user.id)
 
     async def _current(
         self,
@@ -207,6 +211,8 @@ async def _merged(
 
 def _shuts_out(event: Event, user_id: str) -> bool:
     """Whether this user has to be authorised again before hearing what comes after."""
+    if _is_thread(event.stream):
+        return event.type == ACCESS
     if event.stream.startswith(AGENT):
         return shuts_out(user_id, event.type, event.data)
     return event.stream.startswith(CHANNEL) and ends_access_of(
@@ -221,6 +227,10 @@ def _still_admitted(feed: Feed, mark: Position, user_id: str) -> None:
         events = None
     if events is None or any(_shuts_out(event, user_id) for event in events):
         raise Unavailable("Access changed at this moment; try again.")
+
+
+def _is_thread(stream: str) -> bool:
+    return stream.startswith(THREAD)
 
 
 def _nothing() -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from parlour.core.streams import Batch, Dedupe, Position
 from parlour.errors import (
+    CallGone,
     LeaseLost,
     ParlourError,
     PositionLost,
@@ -113,7 +114,11 @@ class Run:
         return await self.node.asks.ask(self, spec, content, author, timeout)
 
     async def call(self, name: str, args: Any, timeout: float) -> Any:
-        """Call the client of this run's session; the first connection that answers decides. Raises `CallError`."""
+        """Call the client of this run's session; the first connection that answers decides. Raises `CallError`,
+        also where the conversation is no longer shared with the session's user."""
+        grant = await self.node.permissions.grant(self.chat.user, self.stream_name)
+        if not grant.write:
+            raise CallGone
         return await self.node.routing.call(self.chat.session_id, name, args, timeout)
 
     async def save_values(self) -> None:

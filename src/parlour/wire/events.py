@@ -313,6 +313,16 @@ class ThreadDelete(Payload):
     command_id: CommandId
 
 
+class ThreadShare(Payload):
+    """Give (`read`, `write`) or take back (null) what principals may do in a conversation; with `replace`
+    these are all that is left."""
+
+    thread_id: ClientId
+    grants: Annotated[dict[Name, Literal["read", "write"] | None], Field(max_length=200)]
+    replace: bool = False
+    command_id: CommandId
+
+
 EventName = Literal["events", "events:channel", "events:note", "oh_event"]
 
 

@@ -131,8 +131,9 @@ grants = Table(
     Column("principal", Text, primary_key=True),
     Column("read", Boolean, nullable=False),
     Column("write", Boolean, nullable=False),
+    Index("ix_grants_principal", "principal", "kind"),
 )
-"""What somebody may do with a thing (`kind`: `channel`, `note`) without belonging to it. A
+"""What somebody may do with a thing (`kind`: `channel`, `note`, `thread`) without belonging to it. A
 principal is `everyone`, `role:{role}` or `user:{id}`."""
 
 announcements = Table(

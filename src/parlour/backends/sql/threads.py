@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import fields as fields_of
 from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select, update
-from sqlalchemy.engine import Row
 
-from parlour.backends.sql.cursors import decode_cursor, encode_cursor
+from parlour.backends.sql.announcements import once
+from parlour.backends.sql.cursors import decode_cursor
 from parlour.backends.sql.engine import Database, upsert
 from parlour.backends.sql.files import SqlFileStore
 from parlour.backends.sql.projections import THREAD, plain, refresh_thread
@@ -24,11 +24,34 @@ from parlour.backends.sql.schema import (
     streams,
 )
 from parlour.backends.sql.schema import threads as table
+from parlour.backends.sql.thread_rows import (
+    Before,
+    find_thread,
+    page_of,
+    thread_record,
+    thread_rows,
+)
+from parlour.backends.sql.thread_sharing import (
+    delete_grants,
+    find_access,
+    find_sharing,
+    share,
+    shared_page,
+)
+from parlour.core.access import Right
+from parlour.core.users import User
 from parlour.errors import Conflict, Forbidden, NotFound
-from parlour.ports import Clock, ThreadRecord
+from parlour.ports import (
+    Changed,
+    Clock,
+    SharedThread,
+    ThreadAccess,
+    ThreadRecord,
+    ThreadSharing,
+)
 
 _FIELDS = {one.name for one in fields_of(ThreadRecord)}
-_FIXED = {"id", "user_id"}
+_FIXED = {"id", "user_id", "shared"}
 
 
 class SqlThreadStore:
@@ -44,7 +67,7 @@ class SqlThreadStore:
         return await self._database.write(lambda c: _create(c, thread))
 
     async def thread(self, thread_id: str) -> ThreadRecord | None:
-        return await self._database.read(lambda c: _one(c, thread_id))
+        return await self._database.read(lambda c: find_thread(c, thread_id))
 
     async def update_thread(self, thread_id: str, **fields: Any) -> ThreadRecord:
         """Raises `NotFound`."""
@@ -58,6 +81,40 @@ class SqlThreadStore:
         before = decode_cursor(cursor)
         return await self._database.read(lambda c: _page(c, user_id, before, limit, search))
 
+    async def access(self, thread_id: str, user: User) -> ThreadAccess | None:
+        return await self._database.read(lambda c: find_access(c, thread_id, user))
+
+    async def sharing(self, thread_id: str) -> ThreadSharing | None:
+        return await self._database.read(lambda c: find_sharing(c, thread_id))
+
+    async def share(
+        self,
+        thread_id: str,
+        grants: Mapping[str, Right | None],
+        actor: User,
+        *,
+        replace: bool,
+        at: int,
+        command_id: str | None = None,
+    ) -> Changed:
+        key = None if command_id is None else f"{actor.id}:{thread_id}:{command_id}"
+
+        def unit(connection: Connection) -> Changed:
+            def do() -> Changed:
+                return share(
+                    connection, thread_id, grants, actor, replace=replace, at=at, cause=command_id
+                )
+
+            return once(connection, key, at, do)
+
+        return await self._database.write(unit)
+
+    async def shared_threads(
+        self, user: User, *, cursor: str | None, limit: int, search: str | None = None
+    ) -> tuple[Sequence[SharedThread], str | None]:
+        before = decode_cursor(cursor)
+        return await self._database.read(lambda c: shared_page(c, user, before, limit, search))
+
     async def delete_thread(self, thread_id: str) -> None:
         """Idempotent. What a hot log still writes to the thread's stream is dropped by the
         archive."""
@@ -67,30 +124,13 @@ class SqlThreadStore:
 
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:
-    columns = dict(fields)
+    columns = {name: value for name, value in fields.items() if name != "shared"}
     if "metadata" in columns:
         columns["app_metadata"] = columns.pop("metadata")
     for name in ("title", "preview"):
         if columns.get(name):
             columns[name] = plain(columns[name])
     return columns
-
-
-def _record(row: Row[Any]) -> ThreadRecord:
-    values = dict(row._mapping)
-    values["metadata"] = values.pop("app_metadata")
-    del values["person_count"]
-    return ThreadRecord(**values)
-
-
-def _select() -> Any:
-    # By key, so that a row names `app_metadata` and not the column's `metadata`.
-    return select(*(column.label(column.key) for column in table.c))
-
-
-def _one(connection: Connection, thread_id: str) -> ThreadRecord | None:
-    row = connection.execute(_select().where(table.c.id == thread_id)).one_or_none()
-    return None if row is None else _record(row)
 
 
 def _create(connection: Connection, thread: ThreadRecord) -> ThreadRecord:
@@ -103,7 +143,7 @@ def _create(connection: Connection, thread: ThreadRecord) -> ThreadRecord:
     ).one_or_none()
     if made is not None:
         refresh_thread(connection, thread.id)
-    found = _one(connection, thread.id)
+    found = find_thread(connection, thread.id)
     if found is None:
         raise Conflict("this thread is being deleted")
     if found.user_id != thread.user_id:
@@ -114,7 +154,7 @@ def _create(connection: Connection, thread: ThreadRecord) -> ThreadRecord:
 def _update(connection: Connection, thread_id: str, columns: dict[str, Any]) -> ThreadRecord:
     if columns:
         connection.execute(update(table).where(table.c.id == thread_id).values(columns))
-    found = _one(connection, thread_id)
+    found = find_thread(connection, thread_id)
     if found is None:
         raise NotFound("there is no such thread")
     return found
@@ -127,44 +167,11 @@ def _is_listed() -> Any:
 
 
 def _page(
-    connection: Connection,
-    user_id: str,
-    before: tuple[int, str] | None,
-    limit: int,
-    search: str | None,
+    connection: Connection, user_id: str, before: Before, limit: int, search: str | None
 ) -> tuple[list[ThreadRecord], str | None]:
-    query = (
-        _select()
-        .where(table.c.user_id == user_id, _is_listed())
-        .order_by(table.c.updated_at.desc(), table.c.id.desc())
-        .limit(limit + 1)
-    )
-    if before is not None:
-        at, thread_id = before
-        query = query.where(
-            or_(
-                table.c.updated_at < at,
-                (table.c.updated_at == at) & (table.c.id < thread_id),
-            )
-        )
-    if search:
-        query = query.where(_matches(plain(search)))
-    rows = [_record(row) for row in connection.execute(query)]
-    last = rows[limit - 1] if len(rows) > limit else None
-    return rows[:limit], None if last is None else encode_cursor(last.updated_at, last.id)
-
-
-def _matches(search: str) -> Any:
-    """Title or text contains `search`, in any case; `%` and `_` are ordinary letters."""
-    in_messages = (
-        select(messages.c.id)
-        .where(
-            messages.c.stream == THREAD + table.c.id,
-            messages.c.content.icontains(search, autoescape=True),
-        )
-        .exists()
-    )
-    return or_(table.c.title.icontains(search, autoescape=True), in_messages)
+    query = thread_rows().where(table.c.user_id == user_id, _is_listed())
+    rows, following = page_of(connection, query, before, limit, search)
+    return [thread_record(row) for row in rows], following
 
 
 def _delete(connection: Connection, thread_id: str, now: int) -> list[str]:
@@ -175,6 +182,7 @@ def _delete(connection: Connection, thread_id: str, now: int) -> list[str]:
         {"id": thread_id, "deleted_at": now},
     )
     connection.execute(delete(table).where(table.c.id == thread_id))
+    delete_grants(connection, thread_id)
     for one in (events, messages, receipts):
         connection.execute(delete(one).where(one.c.stream == stream))
     connection.execute(

@@ -21,6 +21,8 @@ def typing(node: Node, caller: Caller, payload: Typing) -> dict[str, Any]:
     connection = caller.connection
     if connection is None or payload.room not in connection.rooms:
         raise Forbidden("This connection is not in the room.")
+    if node.sharing.only_reads(connection, payload.room):
+        raise Forbidden("You may only read here.")
     author = caller.user.author()
 
     def told(typing: bool) -> dict[str, Any]:

@@ -25,7 +25,7 @@ async def stop(node: Node, caller: Caller, payload: RunStop) -> dict[str, Any]:
     await node.permissions.require_write(caller.user, stream)
     run_ids = await node.stop_runs(payload.thread_id)
     if run_ids and node.app.handles("on_stop"):
-        chat = await node.chats.open(caller, payload.thread_id)
+        chat = await node.chats.open(caller, payload.thread_id, start=False)
         await node.app.stopped(chat)
     return {"run_id": run_ids[0] if run_ids else None, "accepted": bool(run_ids)}
 

@@ -28,6 +28,7 @@ from parlour.testing.contracts.notes import NoteStoreContract
 from parlour.testing.contracts.pool import ConnectionPoolContract
 from parlour.testing.contracts.runtime import RuntimeContract
 from parlour.testing.contracts.sessions import SessionStoreContract
+from parlour.testing.contracts.thread_sharing import ThreadSharingContract
 from parlour.testing.contracts.threads import ThreadStoreContract
 from parlour.testing.contracts.usage import UsagePoolContract
 from parlour.testing.contracts.users import UserStoreContract
@@ -47,6 +48,7 @@ __all__ = [
     "NoteStoreContract",
     "RuntimeContract",
     "SessionStoreContract",
+    "ThreadSharingContract",
     "ThreadStoreContract",
     "UsagePoolContract",
     "UserStoreContract",

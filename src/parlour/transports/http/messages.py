@@ -19,7 +19,7 @@ from parlour.transports.http.calling import CurrentCaller, execute
 from parlour.transports.http.following import follow, with_ticks
 from parlour.transports.http.identity import CurrentNode, token_of
 from parlour.transports.http.rates import OpenAnswers
-from parlour.transports.http.threads import ThreadId, own_thread
+from parlour.transports.http.threads import ThreadId, readable_thread
 from parlour.transports.http.turns import Turn
 
 router = APIRouter(prefix="/api/threads/{thread_id}/messages", tags=["messages"])
@@ -75,7 +75,7 @@ async def list_messages(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> MessagePage:
     """The newest messages, or those before a cursor. What has left the window comes from the database."""
-    await own_thread(node, caller, thread_id)
+    await readable_thread(node, caller, thread_id)
     stream = f"thread:{thread_id}"
     until = _offset(before)
     answer = await node.recovery.snapshot(caller, stream)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from parlour.core.access import Permission
 from parlour.errors import NotFound
 from parlour.ports import ThreadRecord
 from parlour.server.connections import Caller
@@ -18,8 +19,14 @@ router = APIRouter(prefix="/api/threads", tags=["threads"])
 ThreadId = Annotated[str, Path(min_length=1, max_length=64)]
 
 
+class Owner(BaseModel):
+    id: str
+    name: str
+
+
 class ThreadRow(BaseModel):
-    """A conversation in the list. Times are milliseconds since 1970 UTC."""
+    """A conversation in the list. Times are milliseconds since 1970 UTC. `permission` is the caller's, `shared`
+    says whether anybody but the owner may use it."""
 
     id: str
     title: str | None
@@ -27,6 +34,9 @@ class ThreadRow(BaseModel):
     tags: list[str]
     created_at: int
     updated_at: int
+    owner: Owner
+    permission: Permission
+    shared: bool
 
 
 class ThreadPage(BaseModel):
@@ -51,18 +61,25 @@ async def list_threads(
     cursor: Annotated[str | None, Query(max_length=500)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 30,
     search: Annotated[str | None, Query(max_length=200)] = None,
+    shared: bool = False,
 ) -> ThreadPage:
-    """Newest activity first; a page never repeats what an earlier one held."""
+    """One's own, or with `shared` those that others share with the caller. Newest activity first; a page never
+    repeats what an earlier one held."""
+    if shared:
+        found, following = await node.threads.shared_threads(
+            caller.user, cursor=cursor or None, limit=limit, search=search or None
+        )
+        return ThreadPage(items=[ThreadRow(**one.listed()) for one in found], next_cursor=following)
     records, following = await node.threads.threads(
         caller.user.id, cursor=cursor or None, limit=limit, search=search or None
     )
-    return ThreadPage(items=[row(record) for record in records], next_cursor=following)
+    return ThreadPage(items=[_own_row(record, caller) for record in records], next_cursor=following)
 
 
 @router.get("/{thread_id}")
 async def read_thread(thread_id: ThreadId, caller: CurrentCaller, node: CurrentNode) -> ThreadRow:
-    """One conversation."""
-    return row(await own_thread(node, caller, thread_id))
+    """One conversation that the caller may read."""
+    return await _row(node, caller, await readable_thread(node, caller, thread_id))
 
 
 @router.patch("/{thread_id}")
@@ -72,7 +89,7 @@ async def change_thread(
     """Rename or tag; every open list of the owner follows."""
     payload = {"thread_id": thread_id, **body.model_dump(exclude_none=True)}
     await execute(node, caller, "thread:update", payload)
-    changed = row(await own_thread(node, caller, thread_id))
+    changed = _own_row(await readable_thread(node, caller, thread_id), caller)
     return changed.model_copy(update=body.model_dump(exclude_none=True, exclude={"command_id"}))
 
 
@@ -90,8 +107,8 @@ async def stop_runs(
     return await execute(node, caller, "run:stop", {"thread_id": thread_id})
 
 
-async def own_thread(node: CurrentNode, caller: Caller, thread_id: str) -> ThreadRecord:
-    """Raises `NotFound`, also where it is somebody else's: strangers learn nothing."""
+async def readable_thread(node: CurrentNode, caller: Caller, thread_id: str) -> ThreadRecord:
+    """Raises `NotFound`, also where the caller may not read it: strangers learn nothing."""
     await node.permissions.require_existing(caller.user, f"thread:{thread_id}")
     record: ThreadRecord | None = await node.threads.thread(thread_id)
     if record is None:
@@ -99,12 +116,15 @@ async def own_thread(node: CurrentNode, caller: Caller, thread_id: str) -> Threa
     return record
 
 
-def row(record: ThreadRecord) -> ThreadRow:
-    return ThreadRow(
-        id=record.id,
-        title=record.title,
-        preview=record.preview,
-        tags=list(record.tags),
-        created_at=record.created_at,
-        updated_at=record.updated_at,
-    )
+def _own_row(record: ThreadRecord, caller: Caller) -> ThreadRow:
+    owner = Owner(id=caller.user.id, name=caller.user.name)
+    return ThreadRow(**record.listed(), owner=owner, permission="owner")
+
+
+async def _row(node: CurrentNode, caller: Caller, record: ThreadRecord) -> ThreadRow:
+    if record.user_id == caller.user.id:
+        return _own_row(record, caller)
+    grant = await node.permissions.require_existing(caller.user, f"thread:{record.id}")
+    found = await node.user(record.user_id)
+    owner = Owner(id=record.user_id, name="" if found is None else found.name)
+    return ThreadRow(**record.listed(), owner=owner, permission=grant.permission or "read")
