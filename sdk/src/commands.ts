@@ -279,14 +279,14 @@ export class Outbox {
   #remove(commandId: string): void {
     const entry = this.#entries.get(commandId);
     this.#entries.delete(commandId);
-    if (entry && !FLEETING.has(entry.view.event)) {
+    if (entry && !isFleeting(entry.view)) {
       this.#store?.remove(commandId).catch((error: unknown) => this.#lost(error));
     }
     this.#publish();
   }
 
   #keep(view: PendingCommand): void {
-    if (!this.#store || FLEETING.has(view.event)) return;
+    if (!this.#store || isFleeting(view)) return;
     const { command_id, event, payload, created_at, sent_at, refusal } = view;
     const command: Command = {
       ...{ command_id, event, payload, created_at },
@@ -324,8 +324,15 @@ function full(): ParlourError {
   return new ParlourError({ code: 'outbox_full', message });
 }
 
+/** To ask an agent to pause or to go on means the moment, as well. */
+function isFleeting({ event, payload }: Pick<Command, 'event' | 'payload'>): boolean {
+  return FLEETING.has(event) || payload['action'] === 'change_agent_state';
+}
+
 /** Commands of one lane are sent one at a time. */
 function laneOf({ event, payload, command_id }: Command): string {
-  const place = payload['thread_id'] ?? payload['channel_id'];
-  return event === 'message:send' ? `${event} ${String(place)}` : command_id;
+  const place = payload['thread_id'] ?? payload['channel_id'] ?? payload['conversation_id'];
+  const said =
+    event === 'message:send' || (event === 'oh_user_action' && !isFleeting({ event, payload }));
+  return said ? `${event} ${String(place)}` : command_id;
 }

@@ -34,6 +34,7 @@ const SIGNALS = [
   ...['presence', 'error', 'messages:history', 'notification', 'note:saved', 'events:note'],
   ...['ydoc:document:state', 'ydoc:document:update', 'ydoc:awareness:update'],
   ...['ydoc:user:joined', 'ydoc:user:left'],
+  ...['oh_signal', 'agent:updated', 'agent:deleted'],
 ];
 
 /** Refusals after which trying again cannot help. */
@@ -333,6 +334,7 @@ export class Connection {
     wire.on('disconnect', () => this.#lost(unanswered('The connection was lost.')));
     wire.on('reconnect', (payload: unknown) => this.#askedToReconnect(payload));
     wire.on('events', (payload: unknown) => this.#receive(payload));
+    wire.on('oh_event', (payload: unknown) => this.#receive(payload));
     // Channels speak under a name of their own, and of some nobody follows the stream.
     wire.on('events:channel', (payload: unknown) => {
       this.#receive(payload);

@@ -1,3 +1,63 @@
+export { AgentList, foldAgentRows } from './agents/agent-list.js';
+export { AgentsApi } from './agents/agents-api.js';
+export type {
+  AgentEventsPage,
+  AgentFile,
+  AgentInfo,
+  AgentMembers,
+  AgentSettings,
+  AgentSettingsInForce,
+  AgentTrajectory,
+  Confirmation,
+  LiveAgent,
+  LiveAgents,
+  NewAgentSession,
+} from './agents/agents-api.js';
+export { AgentSession } from './agents/agent-session.js';
+export type { AgentView, Decision, PendingAgentMessage } from './agents/agent-session.js';
+export { AGENT_EVENT_TYPES, readAgentEvent } from './agents/events.js';
+export type {
+  AgentActionEvent,
+  AgentActions,
+  AgentEvent,
+  AgentObservationEvent,
+  AgentObservations,
+  AgentRequest,
+  AgentRole,
+  AgentState,
+  AgentUsage,
+  CommandExtras,
+  InputPolicy,
+  StateExtras,
+  UnknownAgentEvent,
+} from './agents/events.js';
+export { Recording } from './agents/recording.js';
+export type { AgentMoment } from './agents/recording.js';
+export {
+  AGENT_AT_WORK,
+  AGENT_ENDS,
+  AGENT_REQUESTS,
+  agentStateFrom,
+  EMPTY_AGENT_STATE,
+  foldAgentState,
+  mayRequest,
+} from './agents/state.js';
+export type { AgentInput, AgentSessionState, PendingAction, PendingRequest } from './agents/state.js';
+export { EMPTY_TIMELINE, foldTimeline } from './agents/timeline.js';
+export type {
+  CommentItem,
+  EndItem,
+  ErrorItem,
+  MessageItem,
+  NoteItem,
+  StateItem,
+  StepAction,
+  StepItem,
+  StepName,
+  StepStatus,
+  Timeline,
+  TimelineItem,
+} from './agents/timeline.js';
 export {
   channelFromSnapshot,
   channelName,

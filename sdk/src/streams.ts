@@ -232,6 +232,9 @@ function firstPosition(events: readonly StreamEvent[]): Position | null {
 /** Read one `events` payload. Null for what is not an event of a stream (a signal has no offset). */
 export function readEvent(payload: unknown): StreamEvent | null {
   if (!isRecord(payload)) return null;
+  if (typeof payload['stream'] === 'string' && payload['stream'].startsWith('agent:')) {
+    return readAgentPayload(payload);
+  }
   const nested = isRecord(payload['data']) ? payload['data'] : {};
   const flat = typeof payload['type'] === 'string';
   const type = flat ? payload['type'] : nested['type'];
@@ -249,6 +252,22 @@ export function readEvent(payload: unknown): StreamEvent | null {
     data: isRecord(data) ? data : {},
     at: readTime(at),
     ...(typeof cause === 'string' ? { cause } : {}),
+  };
+}
+
+/** An event of an agent session names itself by its action or observation, and its cause by number. */
+function readAgentPayload(payload: Record<string, unknown>): StreamEvent | null {
+  const { stream, epoch, offset, timestamp, cause, action, observation } = payload;
+  if (typeof stream !== 'string' || typeof epoch !== 'string' || typeof offset !== 'number') {
+    return null;
+  }
+  const name =
+    typeof action === 'string' ? `action:${action}` : `observation:${String(observation)}`;
+  return {
+    ...{ stream, epoch, offset, since: offset - 1, type: name },
+    data: payload,
+    at: readTime(timestamp),
+    ...(typeof cause === 'number' ? { cause: String(cause) } : {}),
   };
 }
 
