@@ -11,10 +11,13 @@
 import { newId } from './ids.js';
 import { Store, type Readable } from './store.js';
 
-/** How often a follower asks, and how many questions may stay without an answer: a leader that is gone is
- * replaced within two seconds. */
+/** How often a follower asks, and for how long there may be no answer: a leader that is gone is replaced
+ * within two seconds, also by a tab in the background, whose timers the browser lets run once a second. */
 const ASK_MS = 400;
-const UNANSWERED = 3;
+const SILENT_MS = 950;
+/** A tab that asks this late was asleep itself, perhaps together with the leader: one question that nobody
+ * answered proves nothing then. */
+const LATE_MS = 2_000;
 
 /** `ask`: is there a leader? `mine`: the same from a tab that is looked at. `here`: yes. `yours`: yes, but
  * in the background; `to` may take over. */
@@ -35,7 +38,8 @@ export class Tabs {
   #waiting: AbortController | undefined;
   #release: (() => void) | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
-  #unanswered = 0;
+  /** Questions without an answer, and when the first and the last of them were asked. */
+  #unanswered = { count: 0, since: 0, last: 0 };
   #frozen = false;
   #closed = false;
 
@@ -89,7 +93,7 @@ export class Tabs {
   /** Lead until the lock is released or taken away. */
   #hold(): Promise<void> {
     this.#waiting = undefined;
-    this.#unanswered = 0;
+    this.#answered();
     this.#leads.set(true);
     return new Promise((release) => (this.#release = release));
   }
@@ -104,17 +108,30 @@ export class Tabs {
 
   #ask(): void {
     if (this.#leads.get() || this.#frozen) return;
-    if (this.#unanswered >= UNANSWERED) {
+    const now = Date.now();
+    if (this.#isSilent(now)) {
       this.#take();
       return;
     }
-    this.#unanswered += 1;
+    const { count, since } = this.#unanswered;
+    this.#unanswered = { count: count + 1, since: count === 0 ? now : since, last: now };
     this.#say({ word: isLookedAt() ? 'mine' : 'ask' });
+  }
+
+  #answered(): void {
+    this.#unanswered = { count: 0, since: 0, last: 0 };
+  }
+
+  /** Whether whoever leads would have answered by now. */
+  #isSilent(now: number): boolean {
+    const { count, since, last } = this.#unanswered;
+    const enough = now - last > LATE_MS ? 2 : 1;
+    return count >= enough && now - since >= SILENT_MS;
   }
 
   /** From a leader that does not answer, or that agreed. */
   #take(): void {
-    this.#unanswered = 0;
+    this.#answered();
     this.#waiting?.abort();
     this.#waiting = undefined;
     this.#request({ steal: true });
@@ -125,9 +142,9 @@ export class Tabs {
     if (!this.#locks) {
       if (word === 'mine') this.#leads.set(false);
     } else if (word === 'here') {
-      this.#unanswered = 0;
+      this.#answered();
     } else if (word === 'yours') {
-      this.#unanswered = 0;
+      this.#answered();
       if (to === this.id && isLookedAt() && !this.#leads.get()) this.#take();
     } else if (this.#leads.get()) {
       const given = word === 'mine' && !isLookedAt();
@@ -170,7 +187,7 @@ export class Tabs {
   #resume(): void {
     if (!this.#frozen) return;
     this.#frozen = false;
-    this.#unanswered = 0;
+    this.#answered();
     this.#queue();
   }
 

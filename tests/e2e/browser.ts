@@ -44,15 +44,22 @@ export async function plainBrowser(): Promise<{
   return { context: context!, close: () => browser.close() };
 }
 
-/** As a laptop that sleeps, or a browser that saves power, does it. */
+/** As a browser that saves power does it: the page is hidden, hears `freeze`, and then nothing more. */
 export async function freeze(page: Page): Promise<void> {
   const session = await page.context().newCDPSession(page);
   await session.send('Page.setWebLifecycleState', { state: 'frozen' });
 }
 
+/** Somebody comes back to a frozen page. To make it active does not show it, nor does bringing to the front
+ * what the browser holds to be there still: so another tab comes first, as for a person. */
 export async function wake(page: Page): Promise<void> {
   const session = await page.context().newCDPSession(page);
   await session.send('Page.setWebLifecycleState', { state: 'active' });
+  const other = page
+    .context()
+    .pages()
+    .find((one) => one !== page);
+  await other?.bringToFront();
   await page.bringToFront();
 }
 
