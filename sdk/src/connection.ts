@@ -317,6 +317,7 @@ export class Connection {
     const auth: Record<string, unknown> = {
       session_id: this.sessionId,
       client_type: clientType,
+      mixed_deltas: true,
       protocol: PROTOCOL,
     };
     const given = typeof token === 'function' ? token() : token;

@@ -153,6 +153,13 @@ function revise(draft: Draft, id: unknown, changes: Partial<Message>): void {
   if (message) draft.messages.set(message.id, { ...message, ...changes });
 }
 
+function append(draft: Draft, id: unknown, text: unknown): void {
+  const message = draft.messages.get(id as string);
+  if (!message) return;
+  const content = (message.content ?? '') + (text as string);
+  revise(draft, message.id, { content, streaming: true });
+}
+
 function extend(draft: Draft, id: unknown, name: 'files' | 'sources', items: unknown[]): void {
   const message = draft.messages.get(id as string);
   if (message) revise(draft, id, { [name]: [...(message[name] ?? []), ...items] });
@@ -171,13 +178,13 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
       draft.messages.set(message.id, message);
     },
   ],
+  ['message:delta', (draft, { data }) => append(draft, data['id'], data['text'])],
   [
-    'message:delta',
+    // Deltas of several messages that came in turns while this reader was slow.
+    'message:deltas',
     (draft, { data }) => {
-      const message = draft.messages.get(data['id'] as string);
-      if (!message) return;
-      const content = (message.content ?? '') + (data['text'] as string);
-      revise(draft, message.id, { content, streaming: true });
+      const deltas = data['deltas'] as readonly { id: string; text: string }[];
+      for (const { id, text } of deltas) append(draft, id, text);
     },
   ],
   [

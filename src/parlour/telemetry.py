@@ -10,14 +10,23 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
@@ -176,6 +185,60 @@ def mask_text(text: str) -> str:
 # --------------------------------------------------------------------------------------------------
 
 
+class Timed:
+    """How often and for how long one kind of command ran. Counting is an addition or two: a counter of
+    the metrics' library costs more than some commands do."""
+
+    __slots__ = ("_buckets", "_seconds", "outcomes")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {"ok": 0}
+        self._buckets = [0] * (len(_SECONDS) + 1)
+        self._seconds = 0.0
+
+    def took(self, seconds: float) -> None:
+        """A command was answered after so many seconds."""
+        self._seconds += seconds
+        self._buckets[bisect_left(_SECONDS, seconds)] += 1
+
+    def ended(self, outcome: str) -> None:
+        """It ended as `ok` or with an error's code."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def histogram(self) -> tuple[list[tuple[str, float]], float]:
+        """Cumulated counts by upper bound, and the sum of the seconds."""
+        bounds = [*map(floatToGoString, _SECONDS), "+Inf"]
+        return list(zip(bounds, accumulate(map(float, self._buckets)), strict=True)), self._seconds
+
+
+class CommandFigures(Collector):
+    """The commands of sockets, by event. The labels are the router's names, never a client's."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, Timed] = {}
+
+    def of(self, event: str) -> Timed:
+        """The figures of one event, to be kept."""
+        return self._events.setdefault(event, Timed())
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry."""
+        commands = CounterMetricFamily(
+            "parlour_commands",
+            "Commands of sockets by event and outcome (ok or the error's code)",
+            labels=("event", "outcome"),
+        )
+        seconds = HistogramMetricFamily(
+            "parlour_command_seconds", "Time to the answer", labels=("event",)
+        )
+        for event, timed in self._events.items():
+            for outcome, count in timed.outcomes.items():
+                commands.add_metric((event, outcome), count)
+            seconds.add_metric((event,), *timed.histogram())
+        yield commands
+        yield seconds
+
+
 class Metrics:
     """One node's metrics. The registry is the node's own, so that two nodes in one process (tests,
     an author's application) do not share numbers.
@@ -186,13 +249,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry()
-        self.commands = self._counter(
-            "commands",
-            "Commands of sockets by event and outcome (ok or the error's code)",
-            "event",
-            "outcome",
-        )
-        self.command_seconds = self._histogram("command_seconds", "Time to the answer", "event")
+        self.commands: Final = CommandFigures()
+        self.registry.register(self.commands)
         self.connections_opened = self._counter(
             "connections_opened", "Accepted connections", "transport"
         )

@@ -58,6 +58,15 @@ CASES: dict[str, list[Pair]] = {
         ("message:delta", {"id": "m1", "text": "👩‍👩‍👧 \u2028"}),
         ("message:delta", {"id": "unknown", "text": "x"}),
     ],
+    "deltas": [
+        message("m1", streaming=True, run_id="r1"),
+        message("m2", content="two "),
+        (
+            "message:deltas",
+            {"deltas": [{"id": "m2", "text": "é"}, {"id": "m1", "text": "one"}]},
+        ),
+        ("message:deltas", {"deltas": [{"id": "unknown", "text": "x"}, {"id": "m2", "text": "!"}]}),
+    ],
     "replace": [message("m1", content="a"), ("message:replace", {"id": "m1", "content": "b"})],
     "done": [
         message("m1", streaming=True),

@@ -22,10 +22,11 @@ from parlour.server.outbox import OutboxLimits
 from parlour.transports.socketio import SocketSettings, SocketTransport
 from parlour.wire.engineio_session import Heartbeat
 from parlour.wire.limits import Limits
-from parlour.wire.packets import Delta, Encoded
+from parlour.wire.packets import Encoded
 from parlour.wire.socketio import encode_event
 from tests.interop.protocol_server import SystemClock
 from tests.interop.serving import fast, serving
+from tests.unit.server.test_outbox import SomeDelta
 
 PATH = "/ws/socket.io"
 QUERY = f"{PATH}/?EIO=4&transport=websocket"
@@ -164,11 +165,9 @@ async def stalled(server: Server) -> tuple[ClientConnection, Link]:
 
 
 def delta(since: int, text: str) -> Encoded:
-    def encode(first: int, last: int, joined: str) -> Encoded:
-        return encode_event("delta", [{"since": first, "offset": last, "text": joined}])
-
-    packet = encode(since, since + 1, text)
-    packet.delta = Delta("s", "m", "e", since, since + 1, text, encode)
+    delta = SomeDelta("s", "m", "e", since, since + 1, text)
+    packet = delta.encode(since, since + 1, {"m": text})
+    packet.delta = delta
     return packet
 
 
@@ -190,7 +189,7 @@ async def test_a_slow_reader_gets_its_text_whole_in_fewer_packets(kind):
                 continue
             data = json.loads(message[2:])[1]
             assert data["since"] == at
-            at, text, packets = data["offset"], text + data["text"], packets + 1
+            at, text, packets = data["last"], text + data["texts"]["m"], packets + 1
 
         assert text == "".join(words)
         assert packets < len(words)

@@ -1,14 +1,21 @@
-"""A short run of the frame fuzzer; `python -m tests.interop.fuzz` is the long one."""
+"""A short run of the frame fuzzer against a whole server; `python -m tests.interop.fuzz` is the long one."""
 
 import logging
 
-from tests.interop.fuzz import fuzz, is_legal
+from tests.interop.fuzz import attack, is_legal, open_files, server, settled
 
 
-async def test_mutated_frames_end_in_typed_closes_only(caplog):
-    caplog.set_level(logging.ERROR, logger="parlour.transports.socketio")
+async def test_mutated_frames_end_in_typed_closes_only_and_leave_nothing_open(tmp_path, caplog):
+    caplog.set_level(logging.ERROR)
+    async with server(tmp_path) as (served, port, token):
+        await attack(port, token, 100, seed=0)
+        await settled(served)
+        files = open_files()
 
-    codes = await fuzz(5000, seed=1)
+        findings = await attack(port, token, 3000, seed=1)
 
-    assert codes.total() > 100
-    assert all(map(is_legal, codes))
+        await settled(served)
+        assert findings.wrong == []
+        assert findings.codes.total() > 100
+        assert all(map(is_legal, findings.codes))
+        assert open_files() <= files

@@ -56,7 +56,7 @@ def test_values_are_masked_by_their_name_at_every_depth() -> None:
 def test_two_nodes_in_one_process_have_their_own_numbers() -> None:
     one, other = Metrics(), Metrics()
 
-    one.commands.labels("message:send", "forbidden").inc()
+    one.commands.of("message:send").ended("forbidden")
     one.observe("links", "Open links", lambda: 3)
 
     assert b'parlour_commands_total{event="message:send",outcome="forbidden"} 1.0' in one.render()

@@ -103,6 +103,7 @@ export interface ConnectAuth {
   chat_profile?: string | null;
   client_type?: string;
   language?: string | null;
+  mixed_deltas?: boolean;
   protocol?: number | null;
   session_id?: string | null;
   thread_id?: string | null;

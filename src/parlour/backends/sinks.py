@@ -31,20 +31,19 @@ class Sinks:
     def announce(self, batch: Batch) -> None:
         for key, sink in tuple(self._sinks.items()):
             if key in self._sinks:
-                _tell(sink, batch)
+                try:
+                    sink(batch)
+                except Exception:  # one follower's defect must not stop the append nor the others
+                    log.exception("a follower of %s failed", batch.stream)
 
     def lose(self, stream: str) -> None:
         """Tell every sink once that continuity is broken, and forget them all."""
         sinks, self._sinks = self._sinks, {}
         for sink in sinks.values():
-            _tell(sink, Lost(stream))
-
-
-def _tell(sink: Sink, item: Batch | Lost) -> None:
-    try:
-        sink(item)
-    except Exception:  # one follower's defect must not stop the append nor the other followers
-        log.exception("a follower of %s failed", item.stream)
+            try:
+                sink(Lost(stream))
+            except Exception:  # as above
+                log.exception("a follower of %s failed", stream)
 
 
 class HeldAttachment:

@@ -33,6 +33,7 @@ class Connection:
         "known",
         "left",
         "link",
+        "quiet_until",
         "reads",
         "rooms",
         "session",
@@ -61,6 +62,8 @@ class Connection:
         self.fresh = False
         self.caller: Caller | None = None
         self.booked = 0.0
+        self.quiet_until = 0.0
+        """Until when another sign of life is no news, on the monotonic clock."""
         self.away = False
         self.active_at = 0
         self.known = False

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
 
 from parlour.core.channels import ends_access
 from parlour.core.streams import Event
-from parlour.core.thread import ACCESS, DELTA
+from parlour.core.thread import ACCESS, DELTA, DELTAS
+from parlour.server.connections import Connection
 from parlour.server.hub import Hub
 from parlour.wire.events import event_name, event_payload
-from parlour.wire.packets import Delta, Encoded, join_encoded
-from parlour.wire.socketio import encode_event
+from parlour.wire.packets import Encoded, join_encoded
+from parlour.wire.socketio import MAIN, encode_event
 
 
 class Delivery:
@@ -32,14 +33,17 @@ class Delivery:
         """Takes those out of a conversation's room who may no longer read it."""
 
     def events(self, stream: str, events: Sequence[Event]) -> None:
-        if not self._hub.occupied(stream):
+        audience = self._hub.audience(stream)
+        if not audience:
             return
         if stream.startswith("channel:"):
             events = self._until_shut_out(stream, events)
-        elif stream.startswith("thread:") and any(event.type == ACCESS for event in events):
+            audience = self._hub.audience(stream)
+        elif _changes_access(events) and stream.startswith("thread:"):
             events = self._until_access_changed(stream, events)
+            audience = self._hub.audience(stream)
         if events:
-            self._broadcast(stream, events)
+            _tell(audience, events)
 
     def _until_shut_out(self, stream: str, events: Sequence[Event]) -> list[Event]:
         """Whom an event shuts out hears this event and nothing after it; gives back what is left to tell."""
@@ -47,7 +51,7 @@ class Delivery:
         for event in events:
             held.append(event)
             if ends_access(event.type, event.data.get("body", {})):
-                self._broadcast(stream, held)
+                _tell(self._hub.audience(stream), held)
                 self.shut_out(event)
                 held = []
         return held
@@ -59,14 +63,10 @@ class Delivery:
         for event in events:
             held.append(event)
             if event.type == ACCESS:
-                self._broadcast(stream, held)
+                _tell(self._hub.audience(stream), held)
                 self.access_changed(event)
                 held = []
         return held
-
-    def _broadcast(self, stream: str, events: Sequence[Event]) -> None:
-        # What was appended together leaves together: one write to each member.
-        self._hub.broadcast(stream, join_encoded([encode_stream_event(event) for event in events]))
 
     def lost(self, stream: str) -> None:
         """Continuity is broken: everybody is told to subscribe again; who followed by position leaves."""
@@ -78,6 +78,22 @@ class Delivery:
             if not renewed or connection.rooms[stream] is not None:
                 self._hub.leave(stream, connection)
             connection.send(notice)
+
+
+def _changes_access(events: Sequence[Event]) -> bool:
+    if len(events) == 1:
+        return events[0].type == ACCESS
+    return any(event.type == ACCESS for event in events)
+
+
+def _tell(audience: Iterable[Connection], events: Sequence[Event]) -> None:
+    if len(events) == 1:
+        encoded = encode_stream_event(events[0])
+    else:
+        # What was appended together leaves together: one write to each member.
+        encoded = join_encoded([encode_stream_event(event) for event in events])
+    for connection in audience:
+        connection.link.send(encoded)
 
 
 def _nobody(event: Event) -> None:
@@ -95,30 +111,53 @@ def _nowhere(stream: str) -> bool:
 def encode_stream_event(event: Event) -> Encoded:
     """One event as a packet; a text delta says how a slow reader's outbox may join it with the
     next."""
-    name, payload = event_name(event.stream), event_payload(event)
+    payload = event_payload(event)
+    name = event_name(event.stream)
     if event.type != DELTA:
         return encode_event(name, [payload])
     payload["since"] = event.offset - 1
-    delta = Delta(
-        stream=event.stream,
-        message_id=event.data["id"],
-        epoch=event.epoch,
-        since=event.offset - 1,
-        last=event.offset,
-        text=event.data["text"],
-        encode=partial(_encode_joined, name, payload),
-    )
-    return encode_event(name, [payload], delta=delta)
+    return encode_event(name, [payload], delta=_Delta(event))
 
 
-def _encode_joined(name: str, first: dict[str, Any], since: int, last: int, text: str) -> Encoded:
-    """Several deltas of one message as one event that takes the reader from `since` to `last`."""
-    data = {"type": DELTA, "data": {"id": first["message_id"], "text": text}}
-    payload = {
-        **first,
-        "data": data,
-        "since": since,
-        "offset": last,
-        "id": f"{first['epoch']}:{last}",
-    }
-    return encode_event(name, [payload])
+class _Delta:
+    """`wire.packets.Delta` of one event; nobody asks for it but the outbox of a slow reader."""
+
+    __slots__ = ("_event",)
+
+    namespace: ClassVar[str] = MAIN
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    @property
+    def stream(self) -> str:
+        return self._event.stream
+
+    @property
+    def message_id(self) -> str:
+        return str(self._event.data["id"])
+
+    @property
+    def epoch(self) -> str:
+        return self._event.epoch
+
+    @property
+    def since(self) -> int:
+        return self._event.offset - 1
+
+    @property
+    def last(self) -> int:
+        return self._event.offset
+
+    @property
+    def text(self) -> str:
+        return str(self._event.data["text"])
+
+    def encode(self, since: int, last: int, texts: Mapping[str, str]) -> Encoded:
+        """One event that takes the reader from `since` to `last`."""
+        first = self._event
+        parts = [{"id": message_id, "text": text} for message_id, text in texts.items()]
+        one = len(parts) == 1
+        data = parts[0] if one else {"deltas": parts}
+        event = replace(first, type=DELTA if one else DELTAS, offset=last, data=data)
+        return encode_event(event_name(first.stream), [{**event_payload(event), "since": since}])

@@ -61,6 +61,11 @@ class Link(Protocol):
         first; never both, never twice. Gives back a function that forgets the call (time limits are the caller's)."""
         ...
 
+    def mix_deltas(self) -> None:
+        """The client reads `message:deltas`: while it is slow, deltas of several messages may become one
+        packet."""
+        ...
+
     def close(self, reason: str = "server") -> None:
         """Flush what is in the outbox, send DISCONNECT, close the transport. Idempotent."""
         ...

@@ -148,25 +148,25 @@ class Feed:
             return
         if not self.open:
             return
-        if isinstance(item, Lost) or not self._continues(item):
+        epoch, offset = self.position
+        if isinstance(item, Lost) or item.epoch != epoch or item.since > offset:
             self._lose()
             return
-        batch = item if item.since == self.position.offset else self._fresh(item)
-        if not batch.events:
+        batch = item if item.since == offset else self._fresh(item)
+        events = batch.events
+        if not events:
             return
-        self._take(batch.events)
-        self._deliver.events(self.stream, batch.events)
-        for watcher in tuple(self._watchers):
-            watcher(batch)
+        self._take(events)
+        self._deliver.events(self.stream, events)
+        if self._watchers:
+            for watcher in tuple(self._watchers):
+                watcher(batch)
 
     def _fresh(self, batch: Batch) -> Batch:
         """What of it was not heard before."""
         here = self.position.offset
         fresh = [event for event in batch.events if event.offset > here]
         return Batch(self.stream, batch.epoch, here, fresh)
-
-    def _continues(self, batch: Batch) -> bool:
-        return batch.epoch == self.position.epoch and batch.since <= self.position.offset
 
     def _lose(self) -> None:
         self.open = False
@@ -180,7 +180,7 @@ class Feed:
         self._ring.extend(events)
         for event in events:
             self._ring_bytes += _weight(event)
-        self.position = events[-1].position
+        self.position = Position(event.epoch, event.offset)
         if len(self._ring) > RING_EVENTS or self._ring_bytes > RING_BYTES:
             self._fold()
             while self._ring and (

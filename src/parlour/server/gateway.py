@@ -75,6 +75,8 @@ class Gateway:
         expires_at = identity.expires_at if identity.expires_at else None
         connection = Connection(link, user, record, identity.jti, expires_at)
         connection.fresh = not resumed
+        if asked.mixed_deltas:
+            link.mix_deltas()
         node.hub.add(connection)
         for home in connection.homes:
             node.hub.join(home, connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
 from parlour.server.connections import Connection
 from parlour.wire.packets import Encoded
@@ -21,6 +22,8 @@ class Hub:
         # Every session has a room, nearly always of one connection: that one stands there itself.
         self._rooms: dict[str, Connection | dict[Connection, None]] = {}
         self._connections: dict[str, Connection] = {}
+        self.connection: Final[Callable[[str], Connection | None]] = self._connections.get
+        """The connection of a sid, if it is here."""
         self._watchers: list[Watcher] = []
 
     def __len__(self) -> int:
@@ -38,9 +41,6 @@ class Hub:
         self._connections.pop(connection.sid, None)
         for room in list(connection.rooms):
             self.leave(room, connection)
-
-    def connection(self, sid: str) -> Connection | None:
-        return self._connections.get(sid)
 
     def connections(self) -> Iterable[Connection]:
         return list(self._connections.values())
@@ -93,6 +93,13 @@ class Hub:
     def members(self, room: str) -> list[Connection]:
         return list(self._members(room))
 
+    def audience(self, room: str) -> tuple[Connection, ...]:
+        """The members at this moment: a send may close a connection, which leaves the room."""
+        members = self._rooms.get(room)
+        if isinstance(members, dict):
+            return tuple(members)
+        return () if members is None else (members,)
+
     def count(self, room: str) -> int:
         return len(self._members(room))
 
@@ -105,8 +112,7 @@ class Hub:
 
     def broadcast(self, room: str, encoded: Encoded, skip: Connection | None = None) -> int:
         """Write to every member but `skip`; gives back to how many. `encoded` is framed once for all."""
-        # A send may close its connection, which leaves the room: hence the copy.
-        members = tuple(self._members(room))
+        members = self.audience(room)
         if skip is not None:
             members = tuple(one for one in members if one is not skip)
         for connection in members:

@@ -1,11 +1,14 @@
 """What waits to be written to one connection: bounded, and forgiving to a slow reader of text.
 
 Below the high-water mark packets wait as they came. Beyond it the deltas of one message are joined:
-the newest position wins, the text is concatenated, nothing else is dropped or overtaken. Beyond the
+the newest position wins, the text is concatenated, nothing else is dropped or overtaken. For a client
+that reads `message:deltas` so are those of several messages of a stream that come in turns: then what
+waits of text takes what the text takes, however many packets it came in. Beyond the
 hard limit the outbox refuses, and its owner closes the connection, which resumes by position."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,14 +34,16 @@ DEFAULT_LIMITS: Final = OutboxLimits()
 
 class Outbox:
     """A queue of packets; every method is synchronous. `size` is in bytes, estimated for joined
-    deltas by the size of the packets that went in."""
+    deltas by the first packet and the texts that were joined with it. `mixes` says that the client
+    reads `message:deltas`."""
 
-    __slots__ = ("_items", "_joining", "_limits", "size")
+    __slots__ = ("_items", "_joining", "_limits", "_mixes", "size")
 
-    def __init__(self, limits: OutboxLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: OutboxLimits = DEFAULT_LIMITS, *, mixes: bool = False) -> None:
         self._limits: Final = limits
+        self._mixes: Final = mixes
         self._items: list[Encoded | _Joined] = []
-        self._joining: dict[tuple[str, str, str], _Joined] | None = None
+        self._joining: dict[Hashable, _Joined] | None = None
         self.size = 0
 
     def __len__(self) -> int:
@@ -98,12 +103,12 @@ class Outbox:
     def _push_delta(self, encoded: Encoded, delta: Delta) -> bool:
         if self._joining is None:
             self._joining = {}
-        key = (delta.namespace, delta.stream, delta.message_id)
+        key = (delta.namespace, delta.stream, None if self._mixes else delta.message_id)
         joined = self._joining.get(key)
         if joined is None or not joined.continued_by(delta):
             self._joining[key] = joined = _Joined(encoded, delta)
             return self._append(joined, joined.size)
-        added = len(delta.text.encode("utf-8", "replace"))
+        added = joined.cost(delta)
         if self.size + added > self._limits.hard:
             return False
         joined.add(delta, added)
@@ -118,27 +123,52 @@ class Outbox:
         return True
 
 
+_ENTRY: Final = 32
+"""Bytes of a message's entry in a mixed packet, beside its id and text."""
+
+
 class _Joined:
-    """One or more contiguous deltas of one message."""
+    """One or more contiguous deltas. The texts are kept as bytes: as many strings as there were tokens
+    would take ten times as much as what they say."""
 
     __slots__ = ("_delta", "_encoded", "_last", "_texts", "size")
 
     def __init__(self, encoded: Encoded, delta: Delta) -> None:
         self._encoded: Final = encoded
         self._delta: Final = delta
-        self._texts = [delta.text]
+        self._texts: dict[str, bytearray] | None = None
         self._last = delta.last
         self.size = encoded.size
 
     def continued_by(self, delta: Delta) -> bool:
         return delta.epoch == self._delta.epoch and delta.since == self._last
 
+    def cost(self, delta: Delta) -> int:
+        """By how many bytes `add` would make it larger."""
+        size = len(_raw(delta.text))
+        known = self._texts or (self._delta.message_id,)
+        return size if delta.message_id in known else size + len(delta.message_id) + _ENTRY
+
     def add(self, delta: Delta, added: int) -> None:
-        self._texts.append(delta.text)
+        texts = self._texts
+        if texts is None:
+            texts = self._texts = {self._delta.message_id: bytearray(_raw(self._delta.text))}
+        if delta.message_id not in texts:
+            texts[delta.message_id] = bytearray()
+        texts[delta.message_id] += _raw(delta.text)
         self._last = delta.last
         self.size += added
 
     def encode(self) -> Encoded:
-        if len(self._texts) == 1:
+        if self._texts is None:
             return self._encoded
-        return self._delta.encode(self._delta.since, self._last, "".join(self._texts))
+        texts = {one: raw.decode("utf-8", _HALVES) for one, raw in self._texts.items()}
+        return self._delta.encode(self._delta.since, self._last, texts)
+
+
+_HALVES: Final = "surrogatepass"
+"""Half an emoji is kept as it is; what travels is repaired where JSON is made of it."""
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", _HALVES)

@@ -21,6 +21,7 @@ from parlour.errors import Forbidden, NotFound
 from parlour.ports import ChannelStore, Clock, ThreadRecord, ThreadStore
 
 _THREAD: Final = f"{Kind.THREAD}:"
+_PREFIX: Final = len(_THREAD)
 
 OWNERS_KEPT = 50_000
 """How many thread owners are remembered; a thread's owner never changes."""
@@ -51,9 +52,13 @@ class Permissions:
 
     async def require_read(self, user: User, room: str) -> Grant:
         """Raises `Forbidden`. A conversation with a new id is created for the user."""
+        if self._owns(user, room):
+            return EVERYTHING
         return await self._require(user, room, write=False)
 
     async def require_write(self, user: User, room: str) -> Grant:
+        if self._owns(user, room):
+            return EVERYTHING
         return await self._require(user, room, write=True)
 
     async def require_own(self, user: User, room: str) -> Grant:
@@ -100,10 +105,11 @@ class Permissions:
             self._remember(thread_id, known)
         return known
 
+    def _owns(self, user: User, room: str) -> bool:
+        """Nearly always: the owner, who may do everything. A deleted conversation is forgotten."""
+        return room.startswith(_THREAD) and self._owners.get(room[_PREFIX:]) == user.id
+
     async def _require(self, user: User, room: str, *, write: bool) -> Grant:
-        if room.startswith(_THREAD) and self._owners.get(room[len(_THREAD) :]) == user.id:
-            # Nearly always: the owner, who may do everything. A deleted conversation is forgotten.
-            return EVERYTHING
         grant = await self.grant(user, room)
         if grant.create:
             # The store decides between two people who take the same new id at once.

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from pydantic import ValidationError
@@ -39,6 +39,9 @@ COMMANDS_WAITING = 256
 
 HEARTBEAT = "heartbeat"
 
+ACTIVITY_SECONDS = 1.0
+"""Activity of one connection is noted once in this time."""
+
 Answer = Mapping[str, Any]
 AsyncHandler = Callable[["Node", Caller, Any], Awaitable[Answer]]
 SyncHandler = Callable[["Node", Caller, Any], Answer]
@@ -57,9 +60,10 @@ class Route:
     def read(self, payload: Any) -> Payload:
         """The payload as its model. Raises `InvalidPayload`."""
         try:
-            given = {} if payload is None else payload
             # What `model_validate` does, without its look at options that nobody gives.
-            read: Payload = self.payload.__pydantic_validator__.validate_python(given)
+            read: Payload = self.payload.__pydantic_validator__.validate_python(
+                {} if payload is None else payload
+            )
             return read
         except ValidationError as error:
             raise InvalidPayload(_explain(error), event=self.event) from None
@@ -100,9 +104,10 @@ class Router:
         self._routes = {name: route for table in tables for name, route in table.table.items()}
         self._interval = 1 / rate
         self._ahead = (burst - 1) / rate
-        metrics = node.metrics
-        self._done = {name: metrics.commands.labels(name, "ok") for name in self._routes}
-        self._seconds = {name: metrics.command_seconds.labels(name) for name in self._routes}
+        commands = node.metrics.commands
+        self._figures = {name: commands.of(name) for name in self._routes}
+        self._unknown = commands.of("unknown")
+        self._monotonic: Final = node.clock.monotonic
 
     @property
     def events(self) -> list[str]:
@@ -119,12 +124,17 @@ class Router:
 
     def receive(self, connection: Connection, event: str, payload: Any, ack: Ack | None) -> None:
         """One event of a connection. Never raises, never waits."""
-        node = self._node
-        if event != HEARTBEAT:
+        node, now = self._node, self._monotonic()
+        if event != HEARTBEAT and (now >= connection.quiet_until or connection.away):
             # A heartbeat says itself whether the person is there.
+            connection.quiet_until = now + ACTIVITY_SECONDS
             node.presence.active(connection)
         try:
-            self._limit(connection)
+            booked = book(connection.booked, now, interval=self._interval, ahead=self._ahead)
+            if booked is None:
+                delay = connection.booked - now - self._ahead
+                raise RateLimited(retry_after_ms=int(delay * 1000) + 1)
+            connection.booked = booked
             route = self._routes.get(event)
             if route is None:
                 raise UnknownEvent(f"There is no event {event[:60]!r}.")
@@ -151,37 +161,27 @@ class Router:
         context.run(speaker.set, connection)
         self._node.tasks.begin(self._work(connection, command), "commands", context)
 
-    async def _work(self, connection: Connection, command: Command) -> None:
+    async def _work(self, connection: Connection, command: Command | None) -> None:
+        node = self._node
         try:
-            await self._answer(connection, *command)
-            while connection.commands:
-                await self._answer(connection, *connection.commands.popleft())
+            while command is not None:
+                event, payload, ack = command
+                route, figures = self._routes[event], self._figures[event]
+                assert route.handle is not None
+                began = self._monotonic()
+                try:
+                    caller = connection.caller or node.caller_of(connection)
+                    answer = await route.handle(node, caller, route.read(payload))
+                    if ack is not None:
+                        ack({"ok": True, **answer})
+                    figures.outcomes["ok"] += 1
+                except Exception as error:  # noqa: BLE001 - one bad command must not end the connection
+                    self._refuse(connection, event, ack, error)
+                figures.took(self._monotonic() - began)
+                command = connection.commands.popleft() if connection.commands else None
         finally:
             connection.commands = None
             connection.working = False
-
-    async def _answer(
-        self, connection: Connection, event: str, payload: Any, ack: Ack | None
-    ) -> None:
-        node, route = self._node, self._routes[event]
-        assert route.handle is not None
-        began = node.clock.monotonic()
-        try:
-            answer = await route.handle(node, node.caller_of(connection), route.read(payload))
-        except Exception as error:  # noqa: BLE001 - one bad command must not end the connection
-            self._refuse(connection, event, ack, error)
-        else:
-            _confirm(ack, answer)
-            self._done[event].inc()
-        self._seconds[event].observe(node.clock.monotonic() - began)
-
-    def _limit(self, connection: Connection) -> None:
-        now = self._node.clock.monotonic()
-        booked = book(connection.booked, now, interval=self._interval, ahead=self._ahead)
-        if booked is None:
-            delay = connection.booked - now - self._ahead
-            raise RateLimited(retry_after_ms=int(delay * 1000) + 1)
-        connection.booked = booked
 
     def _refuse(
         self, connection: Connection, event: str, ack: Ack | None, error: Exception
@@ -193,20 +193,18 @@ class Router:
             # Older clients ask for no acknowledgement: they hear an event instead.
             connection.send(encode_event("error", [{"event": event, "error": body}]))
 
-    def _known(self, event: str) -> str:
-        """The event as a metric's label; made-up names share one."""
-        return event if event in self._routes else "unknown"
-
     def _describe(self, event: str, error: Exception) -> dict[str, Any]:
+        # Made-up names share one label.
+        figures = self._figures.get(event, self._unknown)
         if isinstance(error, ParlourError):
             log.info(
                 "command refused", event_name=event[:60], code=error.code, reason=error.message
             )
-            self._node.metrics.commands.labels(self._known(event), error.code).inc()
+            figures.ended(error.code)
             return error.to_wire()
         reference = self._node.new_id()[:12]
         log.error("command failed", event_name=event[:60], reference=reference, exc_info=error)
-        self._node.metrics.commands.labels(self._known(event), "internal").inc()
+        figures.ended("internal")
         self._node.metrics.unexpected_errors.labels("router").inc()
         return {
             "code": "internal",

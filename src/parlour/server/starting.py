@@ -12,6 +12,9 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Final
 
+_enter: Final[Callable[[asyncio.AbstractEventLoop, Any], None]] = asyncio.tasks._enter_task
+_leave: Final[Callable[[asyncio.AbstractEventLoop, Any], None]] = asyncio.tasks._leave_task
+
 MakeTask = Callable[[Coroutine[Any, Any, Any], Context], asyncio.Task[Any]]
 
 
@@ -23,18 +26,18 @@ def start_now(
 
     Inside another task the work gets a task of its own from the beginning."""
     loop = asyncio.get_running_loop()
-    if asyncio.current_task(loop) is not None:
-        return make_task(work, context)
     stand_in = _StandIn()
-    enter: Callable[[asyncio.AbstractEventLoop, Any], None] = asyncio.tasks._enter_task
-    leave: Callable[[asyncio.AbstractEventLoop, Any], None] = asyncio.tasks._leave_task
-    enter(loop, stand_in)
+    try:
+        _enter(loop, stand_in)
+    except RuntimeError:
+        # Inside another task.
+        return make_task(work, context)
     try:
         waits_for = context.run(work.send, None)
     except StopIteration:
         return None
     finally:
-        leave(loop, stand_in)
+        _leave(loop, stand_in)
     task = make_task(_Begun(work, waits_for), context)
     stand_in.become(task)
     return task
@@ -48,28 +51,28 @@ class _StandIn:
 
     def __init__(self) -> None:
         self._task: asyncio.Task[Any] | None = None
-        self._requests: list[Any] = []
+        self._requests: list[Any] | None = None
 
     def become(self, task: asyncio.Task[Any]) -> None:
         self._task = task
-        for message in self._requests:
+        for message in self._requests or ():
             task.cancel(message)
 
     def cancel(self, msg: Any = None) -> bool:
         if self._task is not None:
             return self._task.cancel(msg)
-        self._requests.append(msg)
+        self._requests = [*(self._requests or ()), msg]
         return True
 
     def cancelling(self) -> int:
-        return len(self._requests) if self._task is None else self._task.cancelling()
+        return len(self._requests or ()) if self._task is None else self._task.cancelling()
 
     def uncancel(self) -> int:
         if self._task is not None:
             return self._task.uncancel()
         if self._requests:
             self._requests.pop()
-        return len(self._requests)
+        return len(self._requests or ())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)

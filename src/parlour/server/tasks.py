@@ -50,7 +50,8 @@ class Tasks:
     def begin(self, work: Coroutine[Any, Any, Any], name: str, context: Context) -> None:
         """The same for work that mostly needs no waiting: it starts at once, and where it ends
         without having waited there was no task."""
-        self._check_open(work)
+        if self._closed:
+            self._check_open(work)
         try:
             start_now(work, context, lambda rest, context: self._own(rest, name, context))
         except Exception:

@@ -6,8 +6,9 @@ an older server. Ids that clients choose are limited in form, texts in length by
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -56,6 +57,8 @@ class ConnectAuth(Payload):
     )
     language: Annotated[str, StringConstraints(max_length=35)] | None = None
     protocol: int | None = None
+    mixed_deltas: bool = False
+    """The client reads `message:deltas`."""
 
 
 class Heartbeat(Payload):
@@ -325,33 +328,36 @@ class ThreadShare(Payload):
 
 EventName = Literal["events", "events:channel", "events:note", "oh_event"]
 
+_NAMES: Final[Mapping[str, EventName]] = {
+    "channel": "events:channel",
+    "agent": "oh_event",
+    "note": "events:note",
+}
+
 
 def event_name(stream: str) -> EventName:
     """The Socket.IO event that carries a stream's events."""
-    if stream.startswith("channel:"):
-        return "events:channel"
-    if stream.startswith("agent:"):
-        return "oh_event"
-    return "events:note" if stream.startswith("note:") else "events"
+    return _NAMES.get(stream.partition(":")[0], "events")
 
 
 def event_payload(event: Event) -> dict[str, Any]:
     """One stream event as clients get it. `since` is the offset before it, so that a joined run of
     deltas and a single event read alike."""
-    if event.stream.startswith("channel:"):
+    stream, data = event.stream, event.data
+    kind, _, subject = stream.partition(":")
+    if kind == "channel":
         return _channel_payload(event)
-    if event.stream.startswith("agent:"):
+    if kind == "agent":
         return agent_payload(event)
-    data = event.data
-    subject = event.stream.partition(":")[2]
+    epoch, offset = event.epoch, event.offset
     return {
         "chat_id": subject,
         "message_id": data.get("id") or data.get("message_id"),
         "data": {"type": event.type, "data": data},
-        "stream": event.stream,
-        "epoch": event.epoch,
-        "offset": event.offset,
-        "id": event.id,
+        "stream": stream,
+        "epoch": epoch,
+        "offset": offset,
+        "id": f"{epoch}:{offset}",
         "at": event.at,
         "source": event.source,
         "cause": event.cause,

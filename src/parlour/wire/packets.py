@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from parlour.core.values import value
 
-
-@value
-class Delta:
-    """What a slow reader's outbox has to know to join text deltas of one message.
+class Delta(Protocol):
+    """What a slow reader's outbox has to know to join text deltas.
 
     The packet takes a reader of `stream` from offset `since` to `last` of `epoch` and appends
-    `text` to the message. Two deltas of the same message are joined when the second begins where
-    the first ended; `encode(since, last, text)` makes the packet that stands for both."""
+    `text` to the message. Two deltas are joined when the second begins where the first ended."""
 
-    stream: str
-    message_id: str
-    epoch: str
-    since: int
-    last: int
-    text: str
-    encode: Callable[[int, int, str], Encoded]
-    namespace: str = "/"
+    @property
+    def stream(self) -> str: ...
+
+    @property
+    def message_id(self) -> str: ...
+
+    @property
+    def epoch(self) -> str: ...
+
+    @property
+    def since(self) -> int: ...
+
+    @property
+    def last(self) -> int: ...
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def namespace(self) -> str: ...
+
+    def encode(self, since: int, last: int, texts: Mapping[str, str]) -> Encoded:
+        """The packet that stands for several: from `since` to `last`, with what each message (by id)
+        gets. More than one message only for readers that said that they know this."""
+        ...
 
 
 class Encoded:

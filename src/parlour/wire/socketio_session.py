@@ -18,6 +18,7 @@ from parlour.errors import ProtocolError, Unavailable
 from parlour.wire.limits import DEFAULT_LIMITS, Limits
 from parlour.wire.packets import Encoded
 from parlour.wire.socketio import (
+    EVENT,
     MAIN,
     Decoder,
     Packet,
@@ -34,6 +35,9 @@ class Place(Enum):
     LEFT = "left"
 
 
+_JOINED: Final = Place.JOINED
+"""Looked up once: a member of an enumeration costs ten times as much as a name."""
+
 T = TypeVar("T")
 
 
@@ -41,20 +45,20 @@ class ByNamespace(Generic[T]):
     """Something for each namespace of a connection. Nearly every connection is in the main one
     alone: a dictionary for that would take five times as much."""
 
-    __slots__ = ("_main", "_others")
+    __slots__ = ("_others", "main")
 
     def __init__(self) -> None:
-        self._main: T | None = None
+        self.main: T | None = None
         self._others: dict[str, T] | None = None
 
     def get(self, namespace: str) -> T | None:
         if namespace == MAIN:
-            return self._main
+            return self.main
         return None if self._others is None else self._others.get(namespace)
 
     def put(self, namespace: str, value: T) -> None:
         if namespace == MAIN:
-            self._main = value
+            self.main = value
             return
         if self._others is None:
             self._others = {}
@@ -63,11 +67,11 @@ class ByNamespace(Generic[T]):
     def pop(self, namespace: str) -> T | None:
         if namespace != MAIN:
             return None if self._others is None else self._others.pop(namespace, None)
-        value, self._main = self._main, None
+        value, self.main = self.main, None
         return value
 
     def pairs(self) -> list[tuple[str, T]]:
-        main = [] if self._main is None else [(MAIN, self._main)]
+        main = [] if self.main is None else [(MAIN, self.main)]
         return main if self._others is None else [*main, *self._others.items()]
 
 
@@ -94,12 +98,14 @@ class SocketSession:
         packet = self._decoder.feed(message, start)
         if packet is None:
             return None
-        kind = packet.type
+        kind, namespace = packet.type, packet.namespace
+        if kind is EVENT and namespace is MAIN and self._places.main is _JOINED:
+            return packet
         if kind is PacketType.CONNECT:
             return self._begin(packet)
         if kind is PacketType.CONNECT_ERROR:
             raise ProtocolError("a client may not send CONNECT_ERROR")
-        place = self._places.get(packet.namespace)
+        place = self._places.get(namespace)
         if place is None:
             raise ProtocolError("a packet for a namespace that was not connected")
         return packet if place is Place.JOINED else None

@@ -130,7 +130,10 @@ class Receiver:
             return None
         if self._message is not None:
             return None
-        return _decode(apply_mask(data[6:], data[2:6]))
+        try:
+            return apply_mask(data[6:], data[2:6]).decode()
+        except UnicodeDecodeError as error:
+            raise WebSocketError(INVALID_DATA, "the text is not UTF-8") from error
 
     def _gather(self, data: bytes) -> bytes:
         buffer = self._buffer
@@ -322,10 +325,11 @@ def frame_encoded(encoded: Encoded) -> bytes:
 
 
 def _frame_packet(encoded: Encoded) -> bytes:
+    text = encoded.utf8
+    if text is not None:
+        return frame(TEXT, text)
     if encoded.batch is not None:
         return b"".join(map(frame_encoded, encoded.batch))
-    if encoded.utf8 is not None:
-        return frame(TEXT, encoded.utf8)
     return b"".join(map(frame_message, encoded.parts))
 
 

@@ -19,7 +19,7 @@ from functools import partial
 from parlour.backends.epochs import first_epoch
 from parlour.backends.flights import SingleFlight
 from parlour.backends.memory.committer import Committer
-from parlour.backends.memory.stream import Draft, HeldStream, Stage, draft
+from parlour.backends.memory.stream import Draft, HeldStream, draft
 from parlour.backends.sinks import HeldAttachment
 from parlour.backends.window import WindowLimits
 from parlour.core.streams import Appended, Dedupe, NewEvent, Page, Position
@@ -93,7 +93,9 @@ class MemoryLog:
             fence=fence,
             dedupe=dedupe,
         )
-        held = await self._held(stream)
+        held = self._streams.get(stream)
+        if held is None or held.leaving is not None or self._closed:
+            held = await self._held(stream)
         if self._committer is None:
             return self._append_now(held, made)
         return await self._committer.commit(held, made)
@@ -224,7 +226,7 @@ class MemoryLog:
 
     def _append_now(self, held: HeldStream, made: Draft) -> Appended:
         now = self._clock.now_ms()
-        appended = Stage(held).take(made, now)
+        appended = held.decide(made, now)
         if appended.duplicate:
             return appended
         if self._writes_behind:

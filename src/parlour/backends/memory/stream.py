@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Final
 
 from parlour.backends.records import decode_record, encode_record
 from parlour.backends.sinks import Sinks
-from parlour.backends.window import WindowLimits, counts
+from parlour.backends.window import MESSAGE, WindowLimits
 from parlour.core.streams import Appended, Batch, Dedupe, Event, NewEvent, Page, Position
 from parlour.core.values import value
 from parlour.errors import ExpectationFailed, LeaseLost, PositionLost
@@ -31,13 +31,10 @@ class Draft:
     stream: str
     events: Sequence[NewEvent]
     records: Sequence[bytes]
+    size: int
     expected: int | None = None
     fence: int | None = None
     dedupe: Dedupe | None = None
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.records))
 
     def entry(self, appended: Appended) -> Entry:
         """What the archive gets for it."""
@@ -62,7 +59,8 @@ def draft(
     if not events:
         raise ValueError("an append needs at least one event")
     records = [encode_record(event, limit) for event in events]
-    return Draft(stream, tuple(events), records, expected, fence, dedupe)
+    size = sum(map(len, records))
+    return Draft(stream, tuple(events), records, size, expected, fence, dedupe)
 
 
 @value
@@ -74,8 +72,11 @@ class _Append:
     receipt: tuple[str, Appended] | None
 
 
-_NO_RECORDS: Final[deque[tuple[bytes, bool]]] = deque()
-_NO_APPENDS: Final[deque[_Append]] = deque()
+_COUNTED: Final = b'["%b",' % MESSAGE.encode()
+"""How the record begins of an event that counts as a message."""
+
+_NO_RECORDS: Final[deque[bytes]] = deque()
+_NO_APPENDS: Final[deque[_Append | int]] = deque()
 """Those of every stream that nobody has written to yet: an empty deque takes 0.6 KiB. Never written."""
 
 
@@ -114,9 +115,10 @@ class HeldStream:
         self.leaving: asyncio.Event | None = None
         self.sinks = Sinks()
         self._messages = 0
-        self._records: deque[tuple[bytes, bool]] = _NO_RECORDS
+        self._records: deque[bytes] = _NO_RECORDS
         self._receipts = {key: (first, now) for key, first in opening.receipts.items()}
-        self._appends: deque[_Append] = _NO_APPENDS
+        # Most appends have neither fence nor receipt: their last offset says it all.
+        self._appends: deque[_Append | int] = _NO_APPENDS
 
     @property
     def position(self) -> Position:
@@ -133,17 +135,30 @@ class HeldStream:
 
     # -- appending -------------------------------------------------------------------------------
 
+    def decide(self, draft: Draft, now: int) -> Appended:
+        """What the append does if it happens now. Raises where it is refused."""
+        if draft.dedupe is None and draft.fence is None and draft.expected is None:
+            return Appended(self.epoch, self.head + 1, self.head + len(draft.records))
+        return Stage(self).take(draft, now)
+
     def apply(self, draft: Draft, appended: Appended, now: int) -> Batch:
         """Store a checked append. The caller announces the batch."""
-        first = replace(appended, receipt=draft.dedupe.receipt) if draft.dedupe else appended
-        receipt = None if draft.dedupe is None else (draft.dedupe.key, first)
-        if receipt is not None:
-            self._note(receipt, now)
-        self.fence = max(self.fence, draft.fence or 0)
         if self._appends is _NO_APPENDS:
             self._appends = deque()
-        self._appends.append(_Append(appended.last, draft.fence, receipt))
+        if draft.dedupe is None and draft.fence is None:
+            self._appends.append(appended.last)
+        else:
+            self._appends.append(self._marked(draft, draft.dedupe, appended, now))
         return self._extend(draft.events, draft.records, now)
+
+    def _marked(self, draft: Draft, dedupe: Dedupe | None, appended: Appended, now: int) -> _Append:
+        """An append with a fence or a receipt, which are noted."""
+        self.fence = max(self.fence, draft.fence or 0)
+        if dedupe is None:
+            return _Append(appended.last, draft.fence, None)
+        receipt = (dedupe.key, replace(appended, receipt=dedupe.receipt))
+        self._note(receipt, now)
+        return _Append(appended.last, draft.fence, receipt)
 
     def adopt(self, events: Sequence[Event], now: int) -> Batch:
         """Store events that are numbered and in the archive already."""
@@ -172,9 +187,9 @@ class HeldStream:
             self._records = deque()
         numbered = []
         for event, record in zip(events, records, strict=True):
-            counted = counts(event)
-            self._records.append((record, counted))
-            self._messages += counted
+            self._records.append(record)
+            if event.type == MESSAGE:
+                self._messages += 1
             self.bytes += len(record)
             offset += 1
             # Read back, not handed on: followers get a copy that the writer cannot change any more,
@@ -204,12 +219,9 @@ class HeldStream:
         """The records of a range, walked to from the nearer end: most readers want the newest."""
         through = min(through, self.head)
         if after - self.base <= self.head - through:
-            found: Iterable[tuple[bytes, bool]] = islice(
-                self._records, after - self.base, through - self.base
-            )
-            return [record for record, _ in found]
+            return list(islice(self._records, after - self.base, through - self.base))
         found = islice(reversed(self._records), self.head - through, self.head - after)
-        return [record for record, _ in found][::-1]
+        return list(found)[::-1]
 
     # -- leaving the window ----------------------------------------------------------------------
 
@@ -229,9 +241,9 @@ class HeldStream:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        record, counted = self._records.popleft()
+        record = self._records.popleft()
         self.bytes -= len(record)
-        self._messages -= counted
+        self._messages -= record.startswith(_COUNTED)
         self.base += 1
 
     # -- write-behind ----------------------------------------------------------------------------
@@ -242,6 +254,8 @@ class HeldStream:
         for append in self._appends:
             if taken - self.synced >= limit:
                 break
+            if isinstance(append, int):
+                append = _Append(append, None, None)
             run = self._events(taken, append.last)
             entries.append(Entry(self.name, self.epoch, run, append.fence, append.receipt))
             taken = append.last
@@ -252,10 +266,14 @@ class HeldStream:
         through = max(self.synced, min(through, self.head))
         size = sum(map(len, self._held(self.synced, through)))
         count, self.synced = through - self.synced, through
-        while self._appends and self._appends[0].last <= through:
+        while self._appends and _last(self._appends[0]) <= through:
             self._appends.popleft()
         self.trim(self.trimmed)
         return count, size
+
+
+def _last(append: _Append | int) -> int:
+    return append if isinstance(append, int) else append.last
 
 
 class Stage:

@@ -66,6 +66,7 @@ class EngineConnection:
         "carrier",
         "engine",
         "handshake",
+        "mixes",
         "outbox",
         "server",
         "timer_slot",
@@ -85,6 +86,8 @@ class EngineConnection:
         self.carrier = carrier
         self._candidate: Candidate | None = None
         self.outbox: Outbox | None = None
+        self.mixes = False
+        """Whether the client reads `message:deltas`."""
         self._closing_at: float | None = None
         self._ended = False
 
@@ -141,7 +144,7 @@ class EngineConnection:
     def _queue(self, encoded: Encoded, barrier: bool) -> None:
         outbox = self.outbox
         if outbox is None:
-            outbox = self.outbox = Outbox(self.server.settings.outbox)
+            outbox = self.outbox = Outbox(self.server.settings.outbox, mixes=self.mixes)
         if outbox.push(encoded, barrier=barrier):
             self.carrier.wake()
             return

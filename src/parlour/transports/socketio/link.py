@@ -15,6 +15,8 @@ from parlour.transports.socketio.connection import Carrier, EngineConnection
 from parlour.wire.engineio_session import EngineSession
 from parlour.wire.packets import Encoded
 from parlour.wire.socketio import (
+    EVENT,
+    MAIN,
     Packet,
     PacketType,
     encode_ack,
@@ -54,7 +56,7 @@ class SocketConnection(EngineConnection):
         packet = self._session.receive(data, start)
         if packet is None:
             return
-        if packet.type is PacketType.EVENT:
+        if packet.type is EVENT:
             self._event(packet)
         elif packet.type is PacketType.ACK:
             assert packet.id is not None
@@ -115,11 +117,14 @@ class SocketConnection(EngineConnection):
         return link
 
     def _event(self, packet: Packet) -> None:
-        link = self._link(packet)
-        name, *args = packet.data
-        ack = None if packet.id is None else Answer(link, packet.id)
-        self.server.counters.events_in += 1
-        self.server.endpoint.receive(link, name, args, ack)
+        _, namespace, args, number = packet
+        link = self._links.main if namespace is MAIN else self._links.get(namespace)
+        # The session says that the namespace is joined.
+        assert link is not None
+        server = self.server
+        server.counters.events_in += 1
+        name = args.pop(0)
+        server.endpoint.receive(link, name, args, None if number is None else Answer(link, number))
 
     def _connect(self, packet: Packet) -> None:
         namespace = packet.namespace
@@ -220,6 +225,9 @@ class SocketLink:
         number = calls.open(done)
         self.send(encode_event(event, args, namespace=self.namespace, ack_id=number))
         return lambda: calls.forget(number)
+
+    def mix_deltas(self) -> None:
+        self._connection.mixes = True
 
     def close(self, reason: str = "server") -> None:
         self._connection.drop(self, reason)
