@@ -1,12 +1,17 @@
-/** The list of conversations: pages from the server, kept current by the person's own stream. */
+/**
+ * The lists of conversations, one's own and those that others share: pages from the server, kept current by the
+ * person's own stream.
+ */
 
-import { ParlourError } from './errors.js';
+import type { Connection } from './connection.js';
+import { isRecord, ParlourError } from './errors.js';
 import type { StreamEvent, ThreadRow } from './protocol.js';
 import type { Api } from './rest.js';
 import { Store, type Readable } from './store.js';
 import type { UserStream } from './user-stream.js';
 
 const PAGE = 40;
+const THREAD = 'thread:';
 
 export interface ChatsView {
   /** What is shown stays while it is `loading` again. */
@@ -27,29 +32,51 @@ export function foldChats(
   event: Pick<StreamEvent, 'type' | 'data'>,
   searched = false,
 ): readonly ThreadRow[] {
-  if (event.type === 'thread:deleted') {
-    return rows.some(({ id }) => id === event.data['id'])
-      ? rows.filter(({ id }) => id !== event.data['id'])
-      : rows;
-  }
+  if (event.type === 'thread:deleted') return withoutChat(rows, event.data['id']);
   if (event.type !== 'thread:updated') return rows;
   const row = event.data['thread'] as ThreadRow;
   if (searched && !rows.some(({ id }) => id === row.id)) return rows;
   return mergeChats(rows, [row]);
 }
 
-/** Rows by id, the newer ones instead of the known ones, newest activity first. */
+/** The same for the list of what others share with this person. */
+export function foldSharedChats(
+  rows: readonly ThreadRow[],
+  event: Pick<StreamEvent, 'type' | 'data'>,
+  searched = false,
+): readonly ThreadRow[] {
+  if (event.type === 'thread:unshared' || event.type === 'thread:deleted') {
+    return withoutChat(rows, event.data['id']);
+  }
+  if (event.type !== 'thread:shared' && event.type !== 'thread:shared:updated') return rows;
+  const row = event.data['thread'] as ThreadRow;
+  if (searched && !rows.some(({ id }) => id === row.id)) return rows;
+  return mergeChats(rows, [row]);
+}
+
+function withoutChat(rows: readonly ThreadRow[], gone: unknown): readonly ThreadRow[] {
+  return rows.some(({ id }) => id === gone) ? rows.filter(({ id }) => id !== gone) : rows;
+}
+
+/** Rows by id, the newer ones over the known ones, newest activity first. */
 export function mergeChats(
   rows: readonly ThreadRow[],
   news: readonly ThreadRow[],
 ): readonly ThreadRow[] {
-  const fresh = new Set(news.map(({ id }) => id));
-  const known = rows.filter(({ id }) => !fresh.has(id));
-  return [...known, ...news].sort((a, b) => b.updated_at - a.updated_at);
+  const merged = new Map(rows.map((row) => [row.id, row]));
+  for (const row of news) merged.set(row.id, { ...merged.get(row.id), ...row });
+  return [...merged.values()].sort((a, b) => b.updated_at - a.updated_at);
+}
+
+export interface ChatsOptions {
+  /** The list of what others share, instead of one's own. Access that comes by a role, or ends, is told to
+   * the connections of those who are there, in no stream. */
+  shared?: Connection;
 }
 
 export class Chats implements Readable<ChatsView> {
   readonly #api: Api;
+  readonly #shared: boolean;
   readonly #view = new Store<ChatsView>({
     phase: 'loading',
     error: null,
@@ -57,18 +84,21 @@ export class Chats implements Readable<ChatsView> {
     more: false,
     search: '',
   });
-  readonly #unhear: () => void;
+  readonly #stops: (() => void)[];
   #cursor: string | null = null;
   #request = 0;
   /** Events that came while a page is on its way: they may be newer than the page. */
   #meanwhile: StreamEvent[] = [];
 
-  constructor(api: Api, stream: UserStream) {
+  constructor(api: Api, stream: UserStream, { shared }: ChatsOptions = {}) {
     this.#api = api;
-    this.#unhear = stream.hear({
-      event: (event) => this.#apply(event),
-      gap: () => void this.reload(),
-    });
+    this.#shared = shared !== undefined;
+    this.#stops = [
+      stream.hear({ event: (event) => this.#apply(event), gap: () => void this.reload() }),
+    ];
+    if (shared) {
+      this.#stops.push(shared.on('access:updated', (payload) => this.#accessChanged(payload)));
+    }
     void this.reload();
   }
 
@@ -109,12 +139,18 @@ export class Chats implements Readable<ChatsView> {
 
   async remove(id: string): Promise<void> {
     await this.#api.deleteThread(id);
-    this.#change({ rows: this.#view.get().rows.filter((row) => row.id !== id) });
+    this.#drop(id);
+  }
+
+  /** Give up one's own access to what somebody shares. */
+  async leave(id: string, userId: string): Promise<void> {
+    await this.#api.unshare(id, `user:${userId}`);
+    this.#drop(id);
   }
 
   close(): void {
     this.#request += 1;
-    this.#unhear();
+    for (const stop of this.#stops) stop();
   }
 
   async #load(cursor: string | null): Promise<void> {
@@ -127,11 +163,11 @@ export class Chats implements Readable<ChatsView> {
         limit: PAGE,
         ...(cursor ? { cursor } : {}),
         ...(search ? { search } : {}),
+        ...(this.#shared ? { shared: true } : {}),
       });
       if (request !== this.#request) return;
       const read = cursor ? mergeChats(this.#view.get().rows, page.items) : page.items;
-      const fold = (rows: readonly ThreadRow[], event: StreamEvent) =>
-        foldChats(rows, event, search !== '');
+      const fold = (rows: readonly ThreadRow[], event: StreamEvent) => this.#fold(rows, event);
       this.#cursor = page.next_cursor;
       this.#change({
         phase: 'ready',
@@ -147,9 +183,34 @@ export class Chats implements Readable<ChatsView> {
   }
 
   #apply(event: StreamEvent): void {
-    const { phase, rows, search } = this.#view.get();
+    const { phase, rows } = this.#view.get();
     if (phase === 'loading') this.#meanwhile.push(event);
-    this.#change({ rows: foldChats(rows, event, search !== '') });
+    this.#change({ rows: this.#fold(rows, event) });
+    // A role, or everybody, may have what the person alone no longer has.
+    if (this.#shared && event.type === 'thread:unshared') void this.reload();
+  }
+
+  #fold(rows: readonly ThreadRow[], event: StreamEvent): readonly ThreadRow[] {
+    const searched = this.#view.get().search !== '';
+    return this.#shared ? foldSharedChats(rows, event, searched) : foldChats(rows, event, searched);
+  }
+
+  #accessChanged(payload: unknown): void {
+    const { room, reason, permission } = isRecord(payload) ? payload : {};
+    if (typeof room !== 'string' || !room.startsWith(THREAD)) return;
+    const id = room.slice(THREAD.length);
+    const { rows } = this.#view.get();
+    if (reason === 'granted') {
+      void this.reload();
+    } else if (reason === 'removed' || reason === 'deleted') {
+      this.#change({ rows: withoutChat(rows, id) });
+    } else if (permission === 'read' || permission === 'write') {
+      this.#change({ rows: rows.map((row) => (row.id === id ? { ...row, permission } : row)) });
+    }
+  }
+
+  #drop(id: string): void {
+    this.#change({ rows: withoutChat(this.#view.get().rows, id) });
   }
 
   #change(changes: Partial<ChatsView>): void {

@@ -31,7 +31,8 @@ const CONNECT_PACKET = 0;
 
 /** Events that are part of no stream. */
 const SIGNALS = [
-  ...['presence', 'error', 'messages:history', 'notification', 'note:saved', 'events:note'],
+  ...['presence', 'typing', 'error', 'messages:history', 'notification'],
+  ...['note:saved', 'events:note'],
   ...['ydoc:document:state', 'ydoc:document:update', 'ydoc:awareness:update'],
   ...['ydoc:user:joined', 'ydoc:user:left'],
   ...['oh_signal', 'agent:updated', 'agent:deleted'],
@@ -334,7 +335,10 @@ export class Connection {
     wire.on('connect_error', (error: Error & { data?: unknown }) => this.#refused(error));
     wire.on('disconnect', () => this.#lost(unanswered('The connection was lost.')));
     wire.on('reconnect', (payload: unknown) => this.#askedToReconnect(payload));
-    wire.on('events', (payload: unknown) => this.#receive(payload));
+    wire.on('events', (payload: unknown) => {
+      this.#receive(payload);
+      this.#signal('events', payload);
+    });
     wire.on('oh_event', (payload: unknown) => this.#receive(payload));
     // Channels speak under a name of their own, and of some nobody follows the stream.
     wire.on('events:channel', (payload: unknown) => {
@@ -447,10 +451,10 @@ export class Connection {
     if (event) this.#followers.get(event.stream)?.receive(event);
   }
 
-  /** The server took this connection out of a room: its stream has to be joined again, if that is allowed. */
+  /** The server took this connection out of a room, lets it in (again), or lets it do more or less there. */
   #accessChanged(payload: unknown): void {
-    const room = isRecord(payload) ? payload['room'] : undefined;
-    if (typeof room === 'string') this.#followers.get(room)?.resume();
+    const { room, reason } = isRecord(payload) ? payload : {};
+    if (typeof room === 'string') this.#followers.get(room)?.accessChanged(reason);
     this.#signal('access:updated', payload);
   }
 

@@ -6,9 +6,16 @@
 import type { Answer, PendingCommand } from './commands.js';
 import type { Connection } from './connection.js';
 import { digest } from './digest.js';
-import type { ParlourError } from './errors.js';
+import { isRecord, type ParlourError } from './errors.js';
 import { newId } from './ids.js';
-import type { Action, FileRef, Message, StreamEvent, ThreadSnapshot } from './protocol.js';
+import type {
+  Action,
+  FileRef,
+  Message,
+  StreamEvent,
+  ThreadPermission,
+  ThreadSnapshot,
+} from './protocol.js';
 import { Store, type Readable } from './store.js';
 import type { Follower } from './streams.js';
 import { EMPTY_THREAD, EVENT_TYPES, fold, threadFromSnapshot, type ThreadState } from './thread.js';
@@ -29,9 +36,12 @@ export interface PendingMessage {
 export type OlderState = 'idle' | 'loading' | 'failed' | 'complete';
 
 export interface ConversationView {
-  /** `opening`: nothing known yet. `open`: shown state is whole, even while it is catching up. */
+  /** `opening`: nothing known yet. `open`: shown state is whole, even while it is catching up. `failed`: it
+   * may not be read, or no longer; nothing of it is held. It opens by itself where access is given (back). */
   phase: 'opening' | 'open' | 'failed';
   error: ParlourError | null;
+  /** What this person may do here; null until the server said it. */
+  permission: ThreadPermission | null;
   thread: ThreadState;
   /** Messages before those of the stream's window, oldest first. */
   older: readonly Message[];
@@ -51,7 +61,7 @@ export type History = (
 export interface ConversationOptions {
   /** Where older messages come from. */
   history?: History;
-  /** Hears events that change no state, such as `notification` and `settings`; live ones only. */
+  /** Hears events that change no state, such as `notification`, `settings` and `chat:access`; live ones only. */
   onSignal?: (event: StreamEvent) => void;
   /** Runs work once per frame; events in between are folded together. Immediately by default. */
   schedule?: (work: () => void) => void;
@@ -64,10 +74,13 @@ export class Conversation {
   readonly #view: Store<ConversationView>;
   readonly #follower: Follower;
   readonly #unwatch: () => void;
+  readonly #unhear: () => void;
   readonly #seen = new Set<string>();
   #queued: StreamEvent[] = [];
   #scheduled = false;
   #cursor: string | undefined;
+  /** Counts how often what is shown became somebody else's. */
+  #generation = 0;
   #closed = false;
 
   constructor(connection: Connection, threadId: string, options: ConversationOptions = {}) {
@@ -77,6 +90,7 @@ export class Conversation {
     this.#view = new Store<ConversationView>({
       phase: 'opening',
       error: null,
+      permission: null,
       thread: EMPTY_THREAD,
       older: [],
       olderState: 'idle',
@@ -85,13 +99,18 @@ export class Conversation {
     });
     this.#follower = connection.follow(`thread:${threadId}`, {
       snapshot: (snapshot) => this.#replace(snapshot as unknown as ThreadSnapshot),
+      joined: (answer) => this.#permit(answer['permission']),
       events: (events) => this.#queue(events),
-      failed: (error) => this.#change({ phase: 'failed', error }),
+      failed: (error) => this.#fail(error),
       current: (current) => {
         if (current) this.#open();
       },
     });
     this.#unwatch = connection.outbox.pending.subscribe(() => this.#showPending());
+    this.#unhear = connection.on('access:updated', (payload) => {
+      const { room, permission } = isRecord(payload) ? payload : {};
+      if (room === this.#follower.stream) this.#permit(permission);
+    });
   }
 
   get view(): Readable<ConversationView> {
@@ -182,13 +201,14 @@ export class Conversation {
     const view = this.#view.get();
     if (!history || view.olderState === 'loading' || view.olderState === 'complete') return;
     this.#change({ olderState: 'loading' });
+    const generation = this.#generation;
     try {
       const oldest = view.older[0] ?? [...view.thread.messages.values()][0];
       const first = oldest ? String(oldest.offset) : undefined;
       const page = await history(this.threadId, this.#cursor ?? first);
-      this.#prepend(page.items, page.next_cursor);
+      if (generation === this.#generation) this.#prepend(page.items, page.next_cursor);
     } catch {
-      this.#change({ olderState: 'failed' });
+      if (generation === this.#generation) this.#change({ olderState: 'failed' });
     }
   }
 
@@ -196,6 +216,7 @@ export class Conversation {
     if (this.#closed) return;
     this.#closed = true;
     this.#unwatch();
+    this.#unhear();
     this.#follower.close();
   }
 
@@ -222,11 +243,31 @@ export class Conversation {
     });
   }
 
+  #permit(permission: unknown): void {
+    if (permission !== 'owner' && permission !== 'write' && permission !== 'read') return;
+    if (permission !== this.#view.get().permission) this.#change({ permission });
+  }
+
+  /** Nothing of what was shown may stay: it is somebody else's now. */
+  #fail(error: ParlourError): void {
+    this.#generation += 1;
+    this.#queued = [];
+    this.#cursor = undefined;
+    this.#change({
+      ...{ phase: 'failed', error, permission: null, thread: EMPTY_THREAD },
+      ...{ older: [], olderState: 'idle', pending: [], stopping: false },
+    });
+  }
+
   #open(): void {
     this.#flush();
     const { phase, thread, olderState } = this.#view.get();
     if (phase === 'open') return;
-    this.#change({ phase: 'open', olderState: thread.truncated ? olderState : 'complete' });
+    this.#change({
+      phase: 'open',
+      error: null,
+      olderState: thread.truncated ? olderState : 'complete',
+    });
   }
 
   #queue(events: readonly StreamEvent[]): void {
@@ -288,6 +329,7 @@ export class Conversation {
   }
 
   #showPending(): void {
+    if (this.#view.get().phase === 'failed') return;
     const pending = this.#unseen(this.#view.get().thread);
     if (pending.length > 0 || this.#view.get().pending.length > 0) this.#change({ pending });
   }

@@ -42,7 +42,12 @@ export {
   foldAgentState,
   mayRequest,
 } from './agents/state.js';
-export type { AgentInput, AgentSessionState, PendingAction, PendingRequest } from './agents/state.js';
+export type {
+  AgentInput,
+  AgentSessionState,
+  PendingAction,
+  PendingRequest,
+} from './agents/state.js';
 export { EMPTY_TIMELINE, foldTimeline } from './agents/timeline.js';
 export type {
   CommentItem,
@@ -96,8 +101,8 @@ export type {
 } from './channels-api.js';
 export { ChannelList, foldChannelRows } from './channel-list.js';
 export type { ChannelNews } from './channel-list.js';
-export { Chats, foldChats, mergeChats } from './chats.js';
-export type { ChatsView } from './chats.js';
+export { Chats, foldChats, foldSharedChats, mergeChats } from './chats.js';
+export type { ChatsOptions, ChatsView } from './chats.js';
 export { DurableCommands } from './command-store.js';
 export type { DurableCommandsOptions } from './command-store.js';
 export { Outbox } from './commands.js';

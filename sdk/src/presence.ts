@@ -8,6 +8,7 @@
 import type { Connection } from './connection.js';
 import { isRecord } from './errors.js';
 import type { Person } from './protocol.js';
+import { readEvent } from './streams.js';
 import { Store, type Readable } from './store.js';
 
 export type PresenceStatus = 'online' | 'away' | 'offline';
@@ -22,6 +23,8 @@ export type People = ReadonlyMap<string, Present>;
 /** The server says that somebody stopped after six seconds of silence; a lost word must not leave a person
  * writing for ever. */
 const TYPING_MS = 9_000;
+
+const CHANNEL = 'channel:';
 
 const NOBODY: People = new Map();
 
@@ -51,14 +54,25 @@ export class Presence {
     this.#stops = [
       connection.on('presence', (payload) => this.#hear(payload)),
       connection.state.subscribe(({ phase }) => {
-        if (phase === 'offline' || phase === 'refused') this.#forget();
+        if (phase === 'offline' || phase === 'refused') this.#forgetAll();
+      }),
+      connection.on('access:updated', (payload) => {
+        const { room, reason } = isRecord(payload) ? payload : {};
+        // Whoever may not look in learns nothing more, and keeps nothing.
+        if (reason !== 'permission' && reason !== 'granted') this.forget(String(room));
       }),
     ];
   }
 
-  /** Who is in a room, such as `channel:{id}`. */
+  /** Who is in a room that is followed, such as `channel:{id}` or `thread:{id}`. */
   room(name: string): Readable<People> {
     return this.#room(name);
+  }
+
+  /** The room was left: who comes and goes is not heard any more. */
+  forget(name: string): void {
+    const room = this.#rooms.get(name);
+    if (room && room.get().size > 0) room.set(NOBODY);
   }
 
   close(): void {
@@ -76,29 +90,40 @@ export class Presence {
     this.#room(payload['room']).update((people) => foldPresence(people, payload));
   }
 
-  #forget(): void {
-    for (const room of this.#rooms.values()) room.set(NOBODY);
+  #forgetAll(): void {
+    for (const name of this.#rooms.keys()) this.forget(name);
   }
 }
 
-/** Who is writing in one channel, and telling the others that oneself is. */
+/** Who is writing in a room (`channel:{id}`, `thread:{id}`), and telling the others that oneself is. */
 export class Typing {
   /** Said again at most this often while somebody goes on writing. */
   static readonly EVERY_MS = 2_500;
 
   readonly #connection: Connection;
-  readonly #channelId: string;
+  readonly #room: string;
   readonly #userId: string;
   readonly #people = new Store<readonly Person[]>([]);
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
-  readonly #stop: () => void;
+  readonly #stops: (() => void)[];
   #told = 0;
 
-  constructor(connection: Connection, channelId: string, userId: string) {
+  constructor(connection: Connection, room: string, userId: string) {
     this.#connection = connection;
-    this.#channelId = channelId;
+    this.#room = room;
     this.#userId = userId;
-    this.#stop = connection.on('events:channel', (payload) => this.#hear(payload));
+    this.#stops = [
+      ...(this.#channelId === null
+        ? [
+            connection.on('typing', (payload) => this.#hear(payload)),
+            connection.on('events', (payload) => this.#hearThread(payload)),
+          ]
+        : [connection.on('events:channel', (payload) => this.#hearChannel(payload))]),
+      connection.on('access:updated', (payload) => {
+        const { room: changed, reason } = isRecord(payload) ? payload : {};
+        if (changed === room && reason !== 'permission') this.#forget();
+      }),
+    ];
   }
 
   /** The others who are writing, in the order in which they began. */
@@ -112,31 +137,54 @@ export class Typing {
     if (typing ? now - this.#told < Typing.EVERY_MS : this.#told === 0) return;
     this.#told = typing ? now : 0;
     if (!this.#connection.connected) return;
-    const data = { type: 'typing', data: { typing } };
-    this.#connection
-      .request('events:channel', { channel_id: this.#channelId, data })
-      .catch(() => undefined);
+    const [event, payload] = this.#word(typing);
+    this.#connection.request(event, payload).catch(() => undefined);
   }
 
   close(): void {
     this.say(false);
-    this.#stop();
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
+    for (const stop of this.#stops) stop();
+    this.#forget();
+  }
+
+  get #channelId(): string | null {
+    return this.#room.startsWith(CHANNEL) ? this.#room.slice(CHANNEL.length) : null;
+  }
+
+  #word(typing: boolean): [string, Record<string, unknown>] {
+    const channelId = this.#channelId;
+    if (channelId === null) return ['typing', { room: this.#room, typing }];
+    const data = { type: 'typing', data: { typing } };
+    return ['events:channel', { channel_id: channelId, data }];
   }
 
   #hear(payload: unknown): void {
+    if (!isRecord(payload) || payload['room'] !== this.#room) return;
+    const person = personOf(payload['user']);
+    if (person) this.#set(person, payload['typing'] === true);
+  }
+
+  /** What somebody was writing has been sent. */
+  #hearThread(payload: unknown): void {
+    const event = readEvent(payload);
+    if (event?.stream !== this.#room || event.type !== 'message') return;
+    const person = personOf(event.data['author']);
+    if (person) this.#set(person, false);
+  }
+
+  #hearChannel(payload: unknown): void {
     if (!isRecord(payload) || payload['channel_id'] !== this.#channelId) return;
     const { user, data } = payload;
-    if (!isRecord(user) || !isRecord(data) || typeof user['id'] !== 'string') return;
-    const person = { id: user['id'], name: String(user['name'] ?? '') };
-    // What somebody was writing has been sent.
+    const person = personOf(user);
+    if (!person || !isRecord(data)) return;
     if (data['type'] === 'message') this.#set(person, false);
-    if (data['type'] !== 'typing' || person.id === this.#userId) return;
+    if (data['type'] !== 'typing') return;
     this.#set(person, isRecord(data['data']) && data['data']['typing'] === true);
   }
 
   #set(person: Person, typing: boolean): void {
+    // Another tab of the same person is not somebody else.
+    if (person.id === this.#userId) return;
     clearTimeout(this.#timers.get(person.id));
     this.#timers.delete(person.id);
     const known = this.#people.get();
@@ -148,4 +196,15 @@ export class Typing {
     if (typing && !present) this.#people.set([...known, person]);
     if (!typing && present) this.#people.set(known.filter((one) => one.id !== person.id));
   }
+
+  #forget(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+    if (this.#people.get().length > 0) this.#people.set([]);
+  }
+}
+
+function personOf(value: unknown): Person | null {
+  if (!isRecord(value) || typeof value['id'] !== 'string') return null;
+  return { id: value['id'], name: String(value['name'] ?? '') };
 }

@@ -149,6 +149,13 @@ export interface ThreadSnapshot {
   truncated?: boolean;
 }
 
+/** What somebody may do in a conversation; `write` includes reading. */
+export type ThreadPermission = 'owner' | 'write' | 'read';
+
+/** What may be granted, and to whom: `user:{id}`, `role:{role}` or `everyone`. */
+export type Right = 'read' | 'write';
+export type Grants = Record<string, Right>;
+
 /** One row of the list of conversations. */
 export interface ThreadRow {
   id: string;
@@ -158,4 +165,21 @@ export interface ThreadRow {
   /** Milliseconds since 1970 UTC. */
   created_at: number;
   updated_at: number;
+  /** Absent, as `permission`, in events about one's own. */
+  owner?: Person;
+  /** What the reader of the list may do. */
+  permission?: ThreadPermission;
+  /** Somebody beside the owner may use it. */
+  shared: boolean;
+}
+
+/** Who may use a conversation; for its owner and administrators. */
+export interface Sharing {
+  thread_id: string;
+  owner: Person;
+  grants: Grants;
+  /** Names of those who are granted something by their id. */
+  people: Record<string, string>;
+  /** Where the change stands in the conversation's stream; null where nothing was changed. */
+  position: Position | null;
 }

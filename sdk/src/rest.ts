@@ -1,7 +1,8 @@
 /** The HTTP side: identity, lists, files. Every failure is a `ParlourError`. */
 
 import { isRecord, ParlourError, unanswered } from './errors.js';
-import type { FileRef, Message, ThreadRow } from './protocol.js';
+import { newId } from './ids.js';
+import type { FileRef, Message, Right, Sharing, ThreadRow } from './protocol.js';
 
 export interface User {
   id: string;
@@ -90,7 +91,7 @@ export interface ApiOptions {
   token?: string | null | (() => string | null);
 }
 
-type Query = Record<string, string | number | undefined>;
+type Query = Record<string, string | number | boolean | undefined>;
 
 export class Api {
   readonly #url: string;
@@ -143,8 +144,9 @@ export class Api {
     return this.#send('GET', '/api/version');
   }
 
+  /** One's own conversations, or with `shared` those that others share; newest activity first. */
   threads(
-    query: { cursor?: string; limit?: number; search?: string } = {},
+    query: { cursor?: string; limit?: number; search?: string; shared?: boolean } = {},
   ): Promise<Paged<ThreadRow>> {
     return this.#send('GET', '/api/threads', undefined, query);
   }
@@ -159,6 +161,21 @@ export class Api {
 
   async deleteThread(id: string): Promise<void> {
     await this.#send('DELETE', `/api/threads/${encodeURIComponent(id)}`);
+  }
+
+  /** For the owner and administrators. */
+  sharing(threadId: string): Promise<Sharing> {
+    return this.#send('GET', grantsPath(threadId));
+  }
+
+  /** Give and (null) take away; who is not named keeps what they have. */
+  share(threadId: string, grants: Record<string, Right | null>): Promise<Sharing> {
+    return this.#send('PATCH', grantsPath(threadId), { grants, command_id: newId() });
+  }
+
+  /** Take one grant away; with one's own `user:{id}` a guest leaves the conversation. */
+  async unshare(threadId: string, principal: string): Promise<void> {
+    await this.#send('DELETE', `${grantsPath(threadId)}/${encodeURIComponent(principal)}`);
   }
 
   messages(
@@ -228,6 +245,10 @@ export class Api {
       ...(token ? { authorization: `Bearer ${token}` } : {}),
     };
   }
+}
+
+function grantsPath(threadId: string): string {
+  return `/api/threads/${encodeURIComponent(threadId)}/grants`;
 }
 
 function toQuery(query: Query = {}): string {

@@ -19,6 +19,8 @@ export interface Stores {
   readonly socket: Readable<ConnectionState>;
   readonly user: Readable<User>;
   readonly chats: Chats;
+  /** Conversations that others share with this person. */
+  readonly sharedChats: Chats;
   readonly models: Models;
   readonly settings: UserSettings;
   readonly channels: ChannelList;
@@ -44,6 +46,7 @@ export function createStores(
 ): Stores {
   const stream = new UserStream(connection, user.id);
   const chats = new Chats(api, stream);
+  const sharedChats = new Chats(api, stream, { shared: connection });
   const models = new Models(api, connection);
   const settings = new UserSettings(api, stream);
   const channels = new ChannelList(new ChannelsApi(api), connection, stream);
@@ -53,10 +56,10 @@ export function createStores(
     ask: () => api.version(),
     ...options.version,
   });
-  const parts = [chats, models, settings, channels, presence, notes, version, stream];
+  const parts = [chats, sharedChats, models, settings, channels, presence, notes, version, stream];
   return {
     ...{ socket: connection.state, user: new Store(user) },
-    ...{ chats, models, settings, channels, presence, notes, version, stream },
+    ...{ chats, sharedChats, models, settings, channels, presence, notes, version, stream },
     close: () => parts.forEach((part) => part.close()),
   };
 }

@@ -19,9 +19,12 @@ const SHUT_OUT: ReadonlySet<string> = new Set(['forbidden', 'not_found']);
 export interface FollowHandlers {
   /** The state was replaced: history could not be continued, or this is the first join. */
   snapshot(snapshot: Record<string, unknown>, position: Position): void;
+  /** All that a join was answered, before its snapshot and events are handed over. */
+  joined?(answer: Record<string, unknown>): void;
   /** New events, contiguous with everything before. */
   events(events: readonly StreamEvent[]): void;
-  /** The server will not let this stream be followed. */
+  /** The server will not let this stream be followed, or (`forbidden`, `not_found`) no longer: nothing of
+   * it may stay. Where access is given back, a snapshot follows. */
   failed?(error: ParlourError): void;
   /** The follower is current (true) or catching up (false). */
   current?(current: boolean): void;
@@ -66,9 +69,10 @@ export class Follower {
     return this.#state === 'current' || this.#state === 'failed';
   }
 
-  /** (Re)join from the own position. */
+  /** (Re)join from the own position; whoever was shut out asks afresh. */
   resume(): void {
-    if (this.#state === 'closed' || this.#state === 'failed') return;
+    if (this.#state === 'closed' || (this.#state === 'failed' && !this.#shutOut)) return;
+    if (this.#state === 'failed') this.#position = null;
     clearTimeout(this.#timer);
     this.#state = 'joining';
     this.#held = [];
@@ -97,9 +101,21 @@ export class Follower {
   }
 
   receive(event: StreamEvent): void {
-    if (this.#state === 'failed' && this.#shutOut) this.#admitted();
+    if (this.#state === 'failed' && this.#shutOut) this.resume();
     else if (this.#state === 'joining') this.#hold(event);
     else if (this.#state === 'current' && !this.#take([event])) this.resume();
+  }
+
+  /** The server said that access to this stream is another now (`access:updated`). */
+  accessChanged(reason: unknown): void {
+    if (this.#state === 'closed' || reason === 'permission') return;
+    if (reason === 'granted' && this.#state === 'current') return;
+    // Who no longer belongs to a channel may still read it; a conversation has no such state.
+    const removed = reason === 'removed' && this.stream.startsWith('thread:');
+    if (removed || reason === 'deleted') this.#end(removed ? 'forbidden' : 'not_found');
+    // Whoever asks and is refused is told when access is given back; what is deleted does not come back.
+    if (reason === 'deleted') this.#shutOut = false;
+    else this.resume();
   }
 
   /** Stop following. Idempotent. */
@@ -121,11 +137,19 @@ export class Follower {
     };
   }
 
-  /** The server sends events of this stream again: start over. What was held before is not continued. */
-  #admitted(): void {
-    this.#state = 'paused';
+  #end(code: string): void {
     this.#position = null;
-    this.resume();
+    this.#fail(new ParlourError({ code, message: 'This is not open to you any more.' }));
+  }
+
+  #fail(error: ParlourError): void {
+    clearTimeout(this.#timer);
+    this.#join += 1;
+    this.#state = 'failed';
+    this.#shutOut = SHUT_OUT.has(error.code);
+    this.#held = [];
+    this.#handlers.failed?.(error);
+    this.#connection.settle();
   }
 
   #hold(event: StreamEvent): void {
@@ -140,6 +164,7 @@ export class Follower {
     const events = readEvents(answer['events'], this.stream, position);
     const held = this.#held;
     this.#held = [];
+    this.#handlers.joined?.(answer);
     if (isRecord(answer['snapshot'])) {
       const start = firstPosition(events) ?? position;
       if (start) this.#position = start;
@@ -165,10 +190,7 @@ export class Follower {
       this.#position = null;
       this.resume();
     } else if (!error.retryable) {
-      this.#state = 'failed';
-      this.#shutOut = shutOut;
-      this.#handlers.failed?.(error);
-      this.#connection.settle();
+      this.#fail(error);
     } else if (this.#connection.connected) {
       this.#rejoinLater();
     }

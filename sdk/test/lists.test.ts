@@ -11,7 +11,7 @@ import {
 } from '../src/index.js';
 
 function row(id: string, updated_at: number): ThreadRow {
-  return { id, title: id, preview: '', tags: [], created_at: 0, updated_at };
+  return { id, title: id, preview: '', tags: [], created_at: 0, updated_at, shared: false };
 }
 const ids = (rows: readonly { id: string }[]): string[] => rows.map((one) => one.id);
 

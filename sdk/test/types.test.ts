@@ -54,8 +54,8 @@ describe('the public surface', () => {
 
   test('has all stores of a person, and no other', () => {
     expectTypeOf<keyof Stores>().toEqualTypeOf<
-      | ('socket' | 'user' | 'chats' | 'models' | 'settings' | 'channels' | 'presence')
-      | ('notes' | 'version' | 'stream' | 'close')
+      | ('socket' | 'user' | 'chats' | 'sharedChats' | 'models' | 'settings' | 'channels')
+      | ('presence' | 'notes' | 'version' | 'stream' | 'close')
     >();
   });
 

@@ -1,10 +1,10 @@
 /** The HTTP side of notes: lists, sharing, versions. Their text is edited through `DocumentProvider`. */
 
-import type { Person } from '../protocol.js';
+import type { Grants, Person } from '../protocol.js';
 import type { Api, Paged } from '../rest.js';
 
 export type NotePermission = 'owner' | 'write' | 'read';
-export type NoteGrants = Record<string, 'read' | 'write'>;
+export type NoteGrants = Grants;
 
 interface NoteInfo {
   id: string;
