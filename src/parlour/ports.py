@@ -774,6 +774,11 @@ class FileStore(Protocol):
 
     async def file(self, file_id: str) -> FileRecord | None: ...
 
+    async def place(self, file_ids: Sequence[str], thread_id: str) -> None:
+        """From now on those of the files that belong to no thread belong to this one: who reads it reads them,
+        and they go with it."""
+        ...
+
     def open(self, file_id: str) -> AsyncIterator[bytes]:
         """The bytes in chunks. Raises `NotFound` at the first one."""
         ...

@@ -16,7 +16,7 @@ import pytest_asyncio
 import parlour as cl
 from parlour.chat.application import ChatApp
 from parlour.chat.registry import Registry, registering
-from parlour.client import Snapshot, connect
+from parlour.client import Refused, Snapshot, connect
 from parlour.input_widget import Switch
 from parlour.testing.servers import PostgresServer, RedisServer
 from tests.integration.test_conversations import ended
@@ -393,7 +393,6 @@ async def test_typing_of_a_guest_is_told_to_the_others(case: Case) -> None:
 
 
 async def test_the_python_client_serves_a_second_person(case: Case) -> None:
-    await case.share("write")
     token = await case.nodes.b.user(case.guest)
 
     async with (
@@ -401,15 +400,57 @@ async def test_the_python_client_serves_a_second_person(case: Case) -> None:
         connect(case.nodes.b.url, token=token) as client,
         client.follow(case.stream) as following,
     ):
+        with pytest.raises(Refused) as refused:
+            await anext(following)
+        await case.share("write")
+        first = await anext(following)
         await client.send(case.thread, "who am I")
         said = []
         async for item in following:
-            data = item.state if isinstance(item, Snapshot) else item.data
-            said += [data["content"]] if data.get("role") == "assistant" else []
-            if said and not isinstance(item, Snapshot) and item.type == "run:ended":
+            assert not isinstance(item, Snapshot)
+            said += [item.data["content"]] if item.data.get("role") == "assistant" else []
+            if said and item.type == "run:ended":
                 break
 
+    assert refused.value.wire_code == "forbidden"
+    assert isinstance(first, Snapshot)
     assert said == [f"{case.guest} resumed"]
+
+
+async def test_a_file_that_a_guest_attaches_can_be_read_by_all(case: Case) -> None:
+    await case.share("write")
+    await case.join()
+    loose = (await case.guest_api.post("/api/files", files={"file": b"plans"})).json()
+    # The nodes of this test have a folder each.
+    owner_api = await case.stack.enter_async_context(rest(case.nodes.b, case.owner))
+
+    before = await owner_api.get(loose["url"])
+    await case.on_b.call(
+        "message:send",
+        thread_id=case.thread,
+        content="who",
+        files=[loose["id"]],
+        command_id=new(),
+    )
+    after = await owner_api.get(loose["url"])
+
+    assert before.status_code == 404
+    assert after.content == b"plans"
+
+
+async def test_a_picture_of_the_app_does_not_stay_with_a_guest(case: Case) -> None:
+    await case.share("write")
+    await case.join()
+    sent = await case.send(case.on_b, "picture")
+    await case.on_b.until(ended(sent["run_id"]))
+    (file,) = case.on_b.events("message")[-1]["files"]
+
+    before = await case.guest_api.get(file["url"])
+    await case.share(None)
+    after = await case.guest_api.get(file["url"])
+
+    assert before.content == PNG
+    assert code_of(after) == (404, "not_found")
 
 
 # -- revoking --------------------------------------------------------------------------------------

@@ -223,7 +223,10 @@ class Client:
     async def _access_updated(self, payload: Mapping[str, Any]) -> None:
         following = self._followings.get(payload["room"])
         if following is not None:
-            following.suspect()
+            if payload.get("reason") == "granted":
+                following.reopen()
+            else:
+                following.suspect()
             self._wanted.set()
 
     async def _heard(self, payload: Mapping[str, Any]) -> None:

@@ -62,6 +62,12 @@ class Following:
         self._error = error
         self._news.set()
 
+    def reopen(self) -> None:
+        """Access was given (back): whoever reads on gets a snapshot, and what comes after it."""
+        self._error = None
+        self.position = None
+        self.suspect()
+
     def suspect(self) -> None:
         """Continuity is uncertain (a new connection, a lost room): subscribe again from `position`."""
         self.stale = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import orjson
 import structlog
@@ -21,6 +21,8 @@ from parlour.ports import Lost
 from parlour.server.connections import Caller, Connection
 from parlour.server.feeds import Feed
 from parlour.server.streams import NewData
+from parlour.wire.records import AskFields, AskSpec, MessageFields
+from parlour.wire.told import ASK, ASK_CLOSED, ASKED, MESSAGE, MESSAGE_UPDATE, AskClosed, Asked
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -92,7 +94,7 @@ class Asks:
     ) -> tuple[NewData, NewData]:
         """The question as a message of the conversation, and the ask that refers to it."""
         now = self._node.clock.now_ms()
-        message = {
+        message: MessageFields = {
             "id": message_id,
             "role": "assistant",
             "author": dict(author) if author else None,
@@ -101,15 +103,15 @@ class Asks:
             "run_id": run.id,
             "data": {"ask_id": ask_id},
         }
-        ask = {
+        asked: AskFields = {
             "ask_id": ask_id,
             "message_id": message_id,
             "content": content,
             "author": dict(author) if author else None,
-            "spec": {**spec, "timeout_at": now + int(timeout * 1000)},
+            "spec": cast(AskSpec, {**spec, "timeout_at": now + int(timeout * 1000)}),
             "run_id": run.id,
         }
-        return ("message", message), ("ask", ask)
+        return MESSAGE(message), ASK(asked)
 
     async def _tell_connections(self, run: Run, ask: Mapping[str, Any]) -> None:
         """The session whose run asks; a guest's only as long as the conversation is shared with the guest."""
@@ -127,7 +129,7 @@ class Asks:
     def _put(self, connection: Connection, ask: Mapping[str, Any]) -> None:
         """Existing clients hear `ask` as an event of its own and may answer in its acknowledgement."""
         message = {"id": ask["message_id"], "content": ask["content"], "author": ask["author"]}
-        payload = {
+        payload: Asked = {
             "ask_id": ask["ask_id"],
             "message": message,
             "spec": ask["spec"],
@@ -140,7 +142,7 @@ class Asks:
                 work = self._answer_from_ack(caller, ask["ask_id"], args[0])
                 self._node.tasks.spawn(work, "ask answered by acknowledgement")
 
-        connection.link.call("ask", [payload], done)
+        connection.link.call(ASKED.name, [payload], done)
 
     async def _answer_from_ack(self, caller: Caller, ask_id: str, answer: Any) -> None:
         try:
@@ -166,13 +168,17 @@ class Asks:
         }
 
     async def _close(
-        self, run: Run, ask_id: str, outcome: str, closed: asyncio.Future[Closed]
+        self,
+        run: Run,
+        ask_id: str,
+        outcome: Literal["cancelled", "expired"],
+        closed: asyncio.Future[Closed],
     ) -> Closed:
         """Close without an answer, unless somebody was faster: then that answer counts."""
-        data = {"ask_id": ask_id, "outcome": outcome, "answered_by": None}
+        data: AskClosed = {"ask_id": ask_id, "outcome": outcome, "answered_by": None}
         appended = await self._node.streams.append(
             run.stream_name,
-            ("ask:closed", data),
+            ASK_CLOSED(data),
             cause=run.id,
             fence=run.fence,
             dedupe=Dedupe(_key(ask_id), orjson.dumps(data)),
@@ -224,10 +230,12 @@ class Asks:
         shown: bool,
     ) -> dict[str, Any]:
         accepted = accept(ask["spec"], answer)
-        files = await self._node.attachments(caller.user, accepted.get("files", []))
+        files = await self._node.attachments(
+            caller.user, accepted.get("files", []), thread_id=ask_thread(ask["ask_id"])
+        )
         check_files(ask["spec"], files)
         by = caller.user.author()
-        closed = {
+        closed: AskClosed = {
             "ask_id": ask["ask_id"],
             "outcome": "answered",
             "answered_by": by,
@@ -236,7 +244,7 @@ class Asks:
         receipt = orjson.dumps({**closed, "command_id": command_id})
         appended = await self._node.streams.append(
             stream,
-            ("ask:closed", closed),
+            ASK_CLOSED(closed),
             *([] if shown else self._show(ask, accepted, files, caller)),
             source=f"user:{caller.user.id}",
             cause=command_id,
@@ -254,7 +262,7 @@ class Asks:
         if "action" in accepted:
             chosen = accepted["action"]
             data = {"ask_id": ask["ask_id"], "selected": chosen.get("label") or chosen.get("name")}
-            return [("message:update", {"id": ask["message_id"], "data": data})]
+            return [MESSAGE_UPDATE({"id": ask["message_id"], "data": data})]
         message = {
             "id": self._node.new_id(),
             "role": "user",

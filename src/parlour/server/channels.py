@@ -297,7 +297,8 @@ class Channels:
 
     async def _announced(self, announcement: Announcement, appended: Appended) -> None:
         if any(map(_opens, announcement.events)):
-            await self._node.knocks.answer(announcement.stream)
+            room = announcement.stream
+            self._node.tasks.spawn(self._node.knocks.answer(room), f"answer who waits at {room}")
         await self._compact(announcement, appended)
 
     async def _compact(self, announcement: Announcement, appended: Appended) -> None:

@@ -193,6 +193,8 @@ class Gateway:
             if answer["permission"] != "read":
                 node.asks.repeat(connection, answer["snapshot"]["asks"])
         except ParlourError as error:
+            if isinstance(error, Forbidden):
+                node.knocks.wait(connection, stream)
             connection.send(encode_event("error", [{"event": "connect", "error": error.to_wire()}]))
         finally:
             connection.working = False

@@ -228,15 +228,21 @@ class Node:
         finally:
             self.feeds.release(feed)
 
-    async def attachments(self, user: User, file_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """The descriptions of a user's files, as messages carry them. Raises `NotFound`, `TooLarge`."""
+    async def attachments(
+        self, user: User, file_ids: Sequence[str], *, thread_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The descriptions of a user's files, as messages carry them; in a conversation (`thread_id`) those
+        that were uploaded for none become its own, so that its readers may read them. Raises `NotFound`,
+        `TooLarge`."""
         if len(file_ids) > self.settings.max_files_per_message:
             raise TooLarge(f"At most {self.settings.max_files_per_message} files are accepted.")
-        described = []
+        described, loose = [], []
         for file_id in file_ids:
             record = await self.files.file(file_id)
             if record is None or record.user_id != user.id:
                 raise NotFound("There is no such file.")
+            if record.thread_id is None:
+                loose.append(record.id)
             described.append(
                 {
                     "id": record.id,
@@ -246,6 +252,8 @@ class Node:
                     "url": f"/api/files/{record.id}",
                 }
             )
+        if loose and thread_id is not None:
+            await self.files.place(loose, thread_id)
         return described
 
     def describe_failure(self, failure: BaseException, reference: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from parlour.core.access import (
     may_share,
     parse_room,
 )
-from parlour.core.users import User
+from parlour.core.users import ANONYMOUS, User
 from parlour.errors import Forbidden, NotFound
 from parlour.ports import ChannelStore, Clock, ThreadRecord, ThreadStore
 
@@ -75,6 +75,8 @@ class Permissions:
         exists = not grant.create and (grant.read or user.is_admin)
         if not exists:
             raise NotFound(f"There is no {room.partition(':')[0]} with this id.")
+        if user.role == ANONYMOUS:
+            raise Forbidden("Sign in with an account to share this.")
         if not may_share(user, grant):
             raise Forbidden("Only the owner may share this.")
         return grant

@@ -25,7 +25,7 @@ from parlour.core.access import (
 )
 from parlour.core.streams import Event
 from parlour.core.users import User
-from parlour.errors import NotFound, Unavailable
+from parlour.errors import NotFound, ParlourError, Unavailable
 from parlour.ports import SharedThread, ThreadRecord, ThreadSharing, ThreadStore
 from parlour.server.connections import Caller, Connection
 from parlour.wire.socketio import encode_event
@@ -118,8 +118,9 @@ class Sharing:
         return False
 
     async def _tell_owner(self, thread_id: str) -> None:
+        """In whose list a conversation stands from its first message on."""
         thread = await self._store.thread(thread_id)
-        if thread is not None:
+        if thread is not None and thread.title is not None:
             await self._node.list_changed(thread)
 
     async def tell_guests(self, thread: ThreadRecord) -> None:
@@ -225,14 +226,21 @@ class Sharing:
         sharing = await self._store.sharing(thread_id)
         await self._store.delete_thread(thread_id)
         self._gone(f"thread:{thread_id}")
-        message = {"type": DELETED, "from": self._node.id, "thread_id": thread_id}
-        await self._node.bus.publish("control", orjson.dumps(message))
+        await self._tell_nodes(thread_id)
         # The last event: whoever follows it, with whatever client on whatever node, is asked for again.
         gone = {"by": user.author(), "deleted": True}
         await self._node.streams.append(f"thread:{thread_id}", ("chat:access", gone))
         people = [] if sharing is None else [sharing.owner_id, *users_of(sharing.grants)]
         for user_id in dict.fromkeys([user.id, *people]):
             await self._node.notify_user(user_id, ("thread:deleted", {"id": thread_id}))
+
+    async def _tell_nodes(self, thread_id: str) -> None:
+        """So that none of them takes it for one that is still there."""
+        message = {"type": DELETED, "from": self._node.id, "thread_id": thread_id}
+        try:
+            await self._node.bus.publish("control", orjson.dumps(message))
+        except ParlourError as error:
+            log.warning("a deletion was not told", thread=thread_id, error=str(error))
 
     def deleted(self, thread_id: str) -> None:
         """Another node deleted it."""

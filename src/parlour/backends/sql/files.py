@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
@@ -57,6 +57,12 @@ class SqlFileStore:
     async def file(self, file_id: str) -> FileRecord | None:
         row = await self._database.read(lambda c: _row(c, file_id))
         return None if row is None else _record(row)
+
+    async def place(self, file_ids: Sequence[str], thread_id: str) -> None:
+        loose = (table.c.id.in_(list(file_ids)), table.c.thread_id.is_(None))
+        await self._database.write(
+            lambda c: c.execute(update(table).where(*loose).values(thread_id=thread_id)) and None
+        )
 
     async def open(self, file_id: str) -> AsyncIterator[bytes]:
         row = await self._database.read(lambda c: _row(c, file_id))

@@ -198,7 +198,9 @@ async def _compose(node: Node, caller: Caller, payload: MessageSend) -> dict[str
         given = {name: value for name, value in payload.data.items() if name not in RESERVED_DATA}
         message["data"] = given
     if payload.files:
-        message["files"] = await node.attachments(caller.user, payload.files)
+        message["files"] = await node.attachments(
+            caller.user, payload.files, thread_id=payload.thread_id
+        )
     return message
 
 

@@ -46,6 +46,15 @@ class FileStoreContract:
         assert await files.file(stored.id) == stored
         assert await body(files, stored.id) == content
 
+    async def test_only_files_of_no_thread_are_placed_in_one(self, files: FileStore) -> None:
+        loose = await files.put(record(), chunks(b"a"), limit=10)
+        placed = await files.put(record(thread_id="t1"), chunks(b"b"), limit=10)
+
+        await files.place([loose.id, placed.id, "unknown"], "t2")
+
+        found = [await files.file(one.id) for one in (loose, placed)]
+        assert [one and one.thread_id for one in found] == ["t2", "t1"]
+
     async def test_an_empty_file_is_a_file(self, files: FileStore) -> None:
         stored = await files.put(record(), chunks(), limit=10)
 
