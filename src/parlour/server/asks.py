@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -21,8 +21,6 @@ from parlour.ports import Lost
 from parlour.server.connections import Caller, Connection
 from parlour.server.feeds import Feed
 from parlour.server.streams import NewData
-from parlour.wire.records import AskFields, AskSpec, MessageFields
-from parlour.wire.told import ASK, ASK_CLOSED, ASKED, MESSAGE, MESSAGE_UPDATE, AskClosed, Asked
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -94,7 +92,7 @@ class Asks:
     ) -> tuple[NewData, NewData]:
         """The question as a message of the conversation, and the ask that refers to it."""
         now = self._node.clock.now_ms()
-        message: MessageFields = {
+        message = {
             "id": message_id,
             "role": "assistant",
             "author": dict(author) if author else None,
@@ -103,15 +101,15 @@ class Asks:
             "run_id": run.id,
             "data": {"ask_id": ask_id},
         }
-        asked: AskFields = {
+        ask = {
             "ask_id": ask_id,
             "message_id": message_id,
             "content": content,
             "author": dict(author) if author else None,
-            "spec": cast(AskSpec, {**spec, "timeout_at": now + int(timeout * 1000)}),
+            "spec": {**spec, "timeout_at": now + int(timeout * 1000)},
             "run_id": run.id,
         }
-        return MESSAGE(message), ASK(asked)
+        return ("message", message), ("ask", ask)
 
     async def _tell_connections(self, run: Run, ask: Mapping[str, Any]) -> None:
         """The session whose run asks; a guest's only as long as the conversation is shared with the guest."""
@@ -129,7 +127,7 @@ class Asks:
     def _put(self, connection: Connection, ask: Mapping[str, Any]) -> None:
         """Existing clients hear `ask` as an event of its own and may answer in its acknowledgement."""
         message = {"id": ask["message_id"], "content": ask["content"], "author": ask["author"]}
-        payload: Asked = {
+        payload = {
             "ask_id": ask["ask_id"],
             "message": message,
             "spec": ask["spec"],
@@ -142,7 +140,7 @@ class Asks:
                 work = self._answer_from_ack(caller, ask["ask_id"], args[0])
                 self._node.tasks.spawn(work, "ask answered by acknowledgement")
 
-        connection.link.call(ASKED.name, [payload], done)
+        connection.link.call("ask", [payload], done)
 
     async def _answer_from_ack(self, caller: Caller, ask_id: str, answer: Any) -> None:
         try:
@@ -168,17 +166,13 @@ class Asks:
         }
 
     async def _close(
-        self,
-        run: Run,
-        ask_id: str,
-        outcome: Literal["cancelled", "expired"],
-        closed: asyncio.Future[Closed],
+        self, run: Run, ask_id: str, outcome: str, closed: asyncio.Future[Closed]
     ) -> Closed:
         """Close without an answer, unless somebody was faster: then that answer counts."""
-        data: AskClosed = {"ask_id": ask_id, "outcome": outcome, "answered_by": None}
+        data = {"ask_id": ask_id, "outcome": outcome, "answered_by": None}
         appended = await self._node.streams.append(
             run.stream_name,
-            ASK_CLOSED(data),
+            ("ask:closed", data),
             cause=run.id,
             fence=run.fence,
             dedupe=Dedupe(_key(ask_id), orjson.dumps(data)),
@@ -235,7 +229,7 @@ class Asks:
         )
         check_files(ask["spec"], files)
         by = caller.user.author()
-        closed: AskClosed = {
+        closed = {
             "ask_id": ask["ask_id"],
             "outcome": "answered",
             "answered_by": by,
@@ -244,7 +238,7 @@ class Asks:
         receipt = orjson.dumps({**closed, "command_id": command_id})
         appended = await self._node.streams.append(
             stream,
-            ASK_CLOSED(closed),
+            ("ask:closed", closed),
             *([] if shown else self._show(ask, accepted, files, caller)),
             source=f"user:{caller.user.id}",
             cause=command_id,
@@ -262,7 +256,7 @@ class Asks:
         if "action" in accepted:
             chosen = accepted["action"]
             data = {"ask_id": ask["ask_id"], "selected": chosen.get("label") or chosen.get("name")}
-            return [MESSAGE_UPDATE({"id": ask["message_id"], "data": data})]
+            return [("message:update", {"id": ask["message_id"], "data": data})]
         message = {
             "id": self._node.new_id(),
             "role": "user",
