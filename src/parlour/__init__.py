@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from parlour.chat.ask import AskUserMessage as AskUserMessage
     from parlour.chat.ask import AskUserResponse as AskUserResponse
     from parlour.chat.callbacks import action_callback as action_callback
+    from parlour.chat.callbacks import agent as agent
     from parlour.chat.callbacks import author_rename as author_rename
     from parlour.chat.callbacks import describe as describe
     from parlour.chat.callbacks import header_auth_callback as header_auth_callback
@@ -93,6 +94,7 @@ _HOMES = {
     ),
     "chat.callbacks": (
         "action_callback",
+        "agent",
         "author_rename",
         "describe",
         "header_auth_callback",

@@ -297,9 +297,41 @@ async def test_administrators_see_what_sessions_do_and_use(server: Served) -> No
 
     row = next(one for one in told["sessions"] if one["id"] == session_id)
     assert (row["phase"], row["state"], row["events_queued"]) == ("running", "finished", 0)
+    assert row["owner"] == {"id": row["owner_id"], "name": "ann"}
     assert row["used"]["iterations"] == 6
     assert row["used"]["phases"].keys() >= {"runtime_setup", "controller_setup"}
     assert told["failures"] == {}
+
+
+async def test_a_session_is_deleted_by_its_owner_or_an_administrator_and_nobody_else(
+    server: Served,
+) -> None:
+    ann, bob = await Rest.of(server, "ann"), await Rest.of(server, "bob")
+    eve, root = await Rest.of(server, "eve"), await Rest.of(server, "root")
+    record = await server.node.users.user_by_login("root")
+    assert record is not None
+    await server.node.users.update_user(record.id, role="admin")
+    session_id = await ann.begin()
+    await ann("PUT", f"/{session_id}/members/{await _named(server, 'bob')}", role="drive")
+
+    await bob("DELETE", f"/{session_id}", 403)
+    await eve("DELETE", f"/{session_id}", 404)
+    await root("DELETE", f"/{session_id}", 204)
+
+    await ann("GET", f"/{session_id}", 404)
+    await root("DELETE", f"/{session_id}", 404)
+
+
+async def test_who_takes_part_is_told_by_name(server: Served) -> None:
+    ann = await Rest.of(server, "ann")
+    session_id = await ann.begin()
+    bob_id = await _named(server, "bob")
+    await ann("PUT", f"/{session_id}/members/{bob_id}", role="comment")
+
+    told = await ann("GET", f"/{session_id}/members")
+
+    assert told["owner"] == {"id": told["owner_id"], "name": "ann"}
+    assert told["members"] == [{"user": {"id": bob_id, "name": "bob"}, "role": "comment"}]
 
 
 async def test_a_session_is_listed_renamed_and_deleted(server: Served) -> None:

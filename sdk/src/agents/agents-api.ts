@@ -76,6 +76,8 @@ export interface AgentEventsPage {
 
 export interface AgentMembers {
   owner_id: string;
+  /** Drives, and is not among the members. */
+  owner: Person;
   members: { user: Person; role: AgentRole }[];
 }
 
@@ -92,6 +94,7 @@ export interface LiveAgent {
   id: string;
   node: string;
   owner_id: string;
+  owner: Person;
   phase: string;
   state: AgentState;
   reason: string;

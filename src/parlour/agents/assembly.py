@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from parlour.agents.files import file_store_of
 from parlour.agents.handlers import arrive, routes
-from parlour.agents.kinds import AGENTS, MODELS
+from parlour.agents.kinds import AGENTS, MODELS, FunctionAgent
 from parlour.agents.llm import LLMRegistry
 from parlour.agents.memory import ConversationMemory
 from parlour.agents.runtime.local import local_runtimes
@@ -31,6 +31,8 @@ def make_agents(node: Node) -> Agents:
         tables=[routes],
     )
     agents.agents.update(AGENTS)
+    own = getattr(node.app, "agents", {})
+    agents.agents.update({name: FunctionAgent(function) for name, function in own.items()})
     agents.closing.append(registry.close)
     node.gateway.arrivals.append(partial(arrive, node))
     return agents

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -107,6 +107,35 @@ class ToolAgent:
 
     def _offered(self, situation: Situation) -> list[str]:
         return [name for name in self._tools if name != "delegate" or situation.agents]
+
+
+Answer = Action | Planned | str
+"""What an author's function gives back, or a sequence of these. A text asks the person something."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionAgent:
+    """An author's function as an agent (`parlour.agent`)."""
+
+    function: Callable[[Situation], Awaitable[Answer | Sequence[Answer]]]
+
+    async def step(self, situation: Situation) -> Sequence[Planned]:
+        """Raises `TypeError` for what is no action."""
+        answer = await self.function(situation)
+        answers = answer if isinstance(answer, list | tuple) else [answer]
+        if not answers:
+            raise TypeError("an agent gives back at least one action, or a text")
+        return [_planned(one) for one in answers]
+
+
+def _planned(answer: Any) -> Planned:
+    if isinstance(answer, Planned):
+        return answer
+    if isinstance(answer, str):
+        return Planned(MessageAction(content=answer, wait=True))
+    if not isinstance(answer, Action):
+        raise TypeError(f"an agent gives back actions or a text, not {answer!r}")
+    return Planned(answer)
 
 
 def plan(answer: ModelAnswer) -> list[Planned]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -66,6 +67,11 @@ class ChatApp:
         if self._node is None:
             raise RuntimeError("the app is not running")
         return self._node
+
+    @property
+    def agents(self) -> Mapping[str, Callable[[Any], Awaitable[Any]]]:
+        """The author's agents by name; each is called with the situation."""
+        return {name: partial(call, callback) for name, callback in self._registry.agents.items()}
 
     def handles(self, handler: str) -> bool:
         if handler in ("action_callback", "on_action"):

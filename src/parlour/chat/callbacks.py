@@ -92,6 +92,20 @@ def action_callback(name: str) -> Callable[[Function], Function]:
     return decorate
 
 
+def agent(name: str) -> Callable[[Function], Function]:
+    """Called with the `Situation` of an agent session that names this agent in its settings; gives back what the agent
+    does next: an action or several, or a text, which asks the person something (`parlour.agents`)."""
+    if not isinstance(name, str) or not name:
+        raise TypeError("@agent needs the agent's name: @agent('reviewer')")
+
+    def decorate(function: Function) -> Function:
+        callback = inspect_callback(function, "agent", 1)
+        current_registry(_globals(function)).add_agent(name, callback)
+        return function
+
+    return decorate
+
+
 def author_rename(function: Function) -> Function:
     """Called with the author's name of each message; gives back the name that people see."""
     return _register("author_rename", function, 1)

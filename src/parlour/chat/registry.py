@@ -39,19 +39,20 @@ class Callback:
 
 @dataclass(slots=True)
 class Registry:
-    """The callbacks of one app: by name, and those of action buttons by the action's name.
+    """The callbacks of one app: by name, those of action buttons by the action's name, and agents by theirs.
 
     `node` is the one that runs the app, while it runs.
     """
 
     callbacks: dict[str, Callback] = field(default_factory=dict)
     actions: dict[str, Callback] = field(default_factory=dict)
+    agents: dict[str, Callback] = field(default_factory=dict)
     name: str | None = None
     description: str | None = None
     node: Node | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.callbacks or self.actions)
+        return bool(self.callbacks or self.actions or self.agents)
 
     def add(self, name: str, callback: Callback) -> None:
         """Raises ValueError where the name is taken: silently replacing a handler hides a
@@ -61,6 +62,10 @@ class Registry:
     def add_action(self, name: str, callback: Callback) -> None:
         """As `add`, for the button called `name`."""
         _add(self.actions, name, callback, f"@action_callback({name!r})")
+
+    def add_agent(self, name: str, callback: Callback) -> None:
+        """As `add`, for the agent called `name`."""
+        _add(self.agents, name, callback, f"@agent({name!r})")
 
 
 def _add(table: dict[str, Callback], name: str, callback: Callback, label: str) -> None:

@@ -52,6 +52,18 @@ def test_an_action_needs_a_name(app: Registry) -> None:
         cl.action_callback(lambda action: None)  # type: ignore[arg-type]
 
 
+def test_an_agent_needs_a_name_that_is_free(app: Registry) -> None:
+    @cl.agent("reviewer")
+    def review(situation: Any) -> str:
+        return "What should I look at?"
+
+    with pytest.raises(TypeError, match="needs the agent's name"):
+        cl.agent(review)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"@agent\('reviewer'\) is registered twice"):
+        cl.agent("reviewer")(review)
+    assert list(app.agents) == ["reviewer"]
+
+
 def test_decorators_outside_a_load_write_to_their_own_module() -> None:
     registry = Registry()
     namespace: dict[str, Any] = {"cl": cl, "__parlour_registry__": registry}

@@ -115,7 +115,11 @@ async def list_kinds(caller: CurrentCaller, node: CurrentNode) -> dict[str, Any]
 async def overview(administrator: Administrator, node: CurrentNode) -> dict[str, Any]:
     """For administrators: what every node owns, in which phase and state, what waits, what was used, and the seconds of
     each phase of the set-up."""
-    return await node.part(Agents).everywhere()
+    found = await node.part(Agents).everywhere()
+    owners = {row["owner_id"] for row in found["sessions"]}
+    people = {user_id: await _person(node, user_id) for user_id in owners}
+    rows = [{**row, "owner": people[row["owner_id"]]} for row in found["sessions"]]
+    return {**found, "sessions": rows}
 
 
 @router.post("/import", status_code=201)
@@ -155,10 +159,12 @@ async def rename(
 
 @router.delete("/{session_id}", status_code=204)
 async def delete(session_id: AgentId, caller: CurrentCaller, node: CurrentNode) -> None:
-    """Stop a session and remove it from every list. Only its owner may."""
-    agents = await _readable(node, caller, session_id)
-    if (await agents.record(session_id)).user_id != caller.user.id:
-        raise Forbidden("Only its owner may delete a session.")
+    """Stop a session and remove it from every list. Its owner may, and an administrator."""
+    agents: Agents = node.part(Agents)
+    if not caller.user.is_admin:
+        await _readable(node, caller, session_id)
+        if (await agents.record(session_id)).user_id != caller.user.id:
+            raise Forbidden("Only its owner may delete a session.")
     await agents.delete(session_id)
 
 
@@ -254,12 +260,17 @@ async def list_members(
     """Who takes part, and how. Who reads may."""
     agents = await _readable(node, caller, session_id)
     record = await agents.record(session_id)
-    members = []
-    for user_id, role in (await node.agents.agent_roles(session_id)).items():
-        user = await node.user(user_id)
-        name = user.name if user is not None else user_id
-        members.append({"user": {"id": user_id, "name": name}, "role": role})
-    return {"owner_id": record.user_id, "members": members}
+    roles = await node.agents.agent_roles(session_id)
+    members = [
+        {"user": await _person(node, user_id), "role": role} for user_id, role in roles.items()
+    ]
+    owner = await _person(node, record.user_id)
+    return {"owner_id": record.user_id, "owner": owner, "members": members}
+
+
+async def _person(node: CurrentNode, user_id: str) -> dict[str, str]:
+    user = await node.user(user_id)
+    return {"id": user_id, "name": user.name if user is not None else user_id}
 
 
 @router.put("/{session_id}/members/{user_id}")
