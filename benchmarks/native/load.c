@@ -114,13 +114,27 @@ static void publish(int room) {
     say(&all[room], publish_text);
 }
 
-static void got_event(Client *client) {
-    received++;
+static long number_behind(const char *text, size_t length, const char *name) {
+    const char *at = memmem(text, length, name, strlen(name));
+    return at ? atol(at + strlen(name)) : -1;
+}
+
+/* Deltas that were appended together may come as one packet, which says from where to where it goes. */
+static long events_in(const char *text, size_t length) {
+    long since = number_behind(text, length, "\"since\":");
+    return since < 0 ? 1 : number_behind(text, length, "\"offset\":") - since;
+}
+
+static void got_event(Client *client, const char *text, size_t length) {
+    long count = events_in(text, length);
+    received += count;
     if (!strcmp(mode, "latency")) {
-        double late = now_seconds() - sent_at[client->seen++ % 65536];
-        long slot = (long)(late * 1e6);
-        if (measuring) histogram[slot < 0 ? 0 : slot >= SLOTS ? SLOTS - 1 : slot]++;
-    } else if (--owed[client->room] == 0) {
+        double now = now_seconds();
+        while (count--) {
+            long slot = (long)((now - sent_at[client->seen++ % 65536]) * 1e6);
+            if (measuring) histogram[slot < 0 ? 0 : slot >= SLOTS ? SLOTS - 1 : slot]++;
+        }
+    } else if ((owed[client->room] -= count) == 0) {
         events += burst;
         publish(client->room);
     }
@@ -145,7 +159,7 @@ static void got_message(Client *client, const char *text, size_t length) {
         is_ready(client);
     } else if (client->state == READY && length > 1 && text[1] == '2') {
         /* What a server says of its own accord while clients still join is not counted. */
-        if (measuring >= 0) got_event(client);
+        if (measuring >= 0) got_event(client, text, length);
     } else if (client->state == READY && length > 1 && text[1] == '3') {
         answered++;
         if (measuring >= 0 && !strcmp(mode, "ack")) say(client, request_text);

@@ -91,9 +91,32 @@ def _tell(audience: Iterable[Connection], events: Sequence[Event]) -> None:
         encoded = encode_stream_event(events[0])
     else:
         # What was appended together leaves together: one write to each member.
-        encoded = join_encoded([encode_stream_event(event) for event in events])
+        encoded = join_encoded([_encode_run(run) for run in _runs(events)])
     for connection in audience:
         connection.link.send(encoded)
+
+
+def _runs(events: Sequence[Event]) -> list[list[Event]]:
+    """The events in order, deltas of one message that follow each other together: they leave as one."""
+    runs: list[list[Event]] = []
+    last: tuple[str, str | None, str] | None = None
+    for event in events:
+        text = (event.data["id"], event.cause, event.source) if _is_delta(event) else None
+        if text is not None and text == last:
+            runs[-1].append(event)
+        else:
+            runs.append([event])
+        last = text
+    return runs
+
+
+def _encode_run(run: list[Event]) -> Encoded:
+    first = run[0]
+    if len(run) == 1:
+        return encode_stream_event(first)
+    data = {"id": first.data["id"], "text": "".join([event.data["text"] for event in run])}
+    whole = replace(first, offset=run[-1].offset, data=data)
+    return _encode_delta(whole, first.offset - 1)
 
 
 def _nobody(event: Event) -> None:
@@ -111,23 +134,34 @@ def _nowhere(stream: str) -> bool:
 def encode_stream_event(event: Event) -> Encoded:
     """One event as a packet; a text delta says how a slow reader's outbox may join it with the
     next."""
+    if _is_delta(event):
+        return _encode_delta(event, event.offset - 1)
+    return encode_event(event_name(event.stream), [event_payload(event)])
+
+
+def _is_delta(event: Event) -> bool:
+    """Whether it can be joined with others: apps may write what they like under this type."""
+    data = event.data
+    return event.type == DELTA and type(data.get("text")) is str and type(data.get("id")) is str
+
+
+def _encode_delta(event: Event, since: int) -> Encoded:
+    """A delta that takes the reader from `since` to the event's offset."""
     payload = event_payload(event)
-    name = event_name(event.stream)
-    if event.type != DELTA:
-        return encode_event(name, [payload])
-    payload["since"] = event.offset - 1
-    return encode_event(name, [payload], delta=_Delta(event))
+    payload["since"] = since
+    return encode_event(event_name(event.stream), [payload], delta=_Delta(event, since))
 
 
 class _Delta:
-    """`wire.packets.Delta` of one event; nobody asks for it but the outbox of a slow reader."""
+    """`wire.packets.Delta`; nobody asks for it but the outbox of a slow reader."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_event", "since")
 
     namespace: ClassVar[str] = MAIN
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, since: int) -> None:
         self._event = event
+        self.since = since
 
     @property
     def stream(self) -> str:
@@ -135,15 +169,12 @@ class _Delta:
 
     @property
     def message_id(self) -> str:
-        return str(self._event.data["id"])
+        message_id: str = self._event.data["id"]
+        return message_id
 
     @property
     def epoch(self) -> str:
         return self._event.epoch
-
-    @property
-    def since(self) -> int:
-        return self._event.offset - 1
 
     @property
     def last(self) -> int:
@@ -151,7 +182,8 @@ class _Delta:
 
     @property
     def text(self) -> str:
-        return str(self._event.data["text"])
+        text: str = self._event.data["text"]
+        return text
 
     def encode(self, since: int, last: int, texts: Mapping[str, str]) -> Encoded:
         """One event that takes the reader from `since` to `last`."""
