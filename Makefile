@@ -16,7 +16,7 @@ PAGE_SOURCES := $(shell find sdk/src web/src web/public web/index.html web/*.ts 
 	-type f 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ready test-python test-web test-browser check format bench bench-fanout fault \
+.PHONY: help demo test test-ready test-python test-web test-browser test-litellm check format bench bench-fanout fault \
 	build screenshots docs schema figures constraints clean
 
 help: ## List the commands
@@ -38,6 +38,9 @@ test-browser: $(VENV)/.installed $(PAGE)
 
 # What both of them need, so that neither installs or builds while the other does.
 test-ready: $(VENV)/.dev $(VENV)/.installed $(PAGE) tests/interop/node_modules/.installed
+
+test-litellm: ## Models through LiteLLM, and on the SDK that it wants
+	@VENV=$(VENV)-litellm PYTHON=$(PYTHON) scripts/test-litellm.sh
 
 test-python: $(VENV)/.dev $(PAGE) tests/interop/node_modules/.installed
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -95,7 +98,7 @@ constraints: $(VENV)/.dev ## Note the installed versions in constraints.txt
 	mv constraints.new constraints.txt
 
 clean: ## Remove everything that was installed or built (not the data)
-	rm -rf $(VENV) node_modules */node_modules */*/node_modules
+	rm -rf $(VENV) $(VENV)-litellm node_modules */node_modules */*/node_modules
 	rm -rf sdk/dist dist build $(dir $(PAGE))
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,14 +21,16 @@ _URL: Final = re.compile(r"https?://[^\s?#@]+\Z")
 
 
 class ModelService(BaseModel):
-    """One service. `kind` `openai` is any endpoint that speaks OpenAI's API; `scripted` says what a JSON file
-    (`script`) tells it to. `options` go into every request as they are; one that is false takes away what would be
-    sent otherwise (`stream_options`). Prices are in US dollars per million tokens."""
+    """One service. `kind` `openai` is any endpoint that speaks OpenAI's API; `litellm` any provider that LiteLLM knows,
+    by its name there (`pip install parlour[litellm]`); `scripted` says what a JSON file (`script`) tells it to.
+    `options` go into every request as they are; one that is false takes away what would be sent otherwise
+    (`stream_options`). Prices are in US dollars per million tokens; without them those that LiteLLM knows hold for its
+    models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=100)
-    kind: Literal["openai", "scripted"] = "openai"
+    kind: Literal["openai", "litellm", "scripted"] = "openai"
     model: str = ""
     base_url: str | None = None
     api_key: SecretStr | None = None
@@ -45,7 +47,7 @@ class ModelService(BaseModel):
 
     @model_validator(mode="after")
     def _whole(self) -> ModelService:
-        if self.kind == "openai" and not self.model:
+        if self.kind != "scripted" and not self.model:
             raise ValueError(
                 f"the service {self.name!r} needs model, the name that its endpoint knows"
             )

@@ -14,8 +14,8 @@ from parlour.agents.errors import (
     ModelUnavailable,
 )
 from parlour.agents.llm import EndpointModel, Prices
-from parlour.agents.llm.endpoint import UNREADABLE
 from parlour.agents.llm.retries import Retries
+from parlour.agents.llm.streaming import UNREADABLE
 from parlour.agents.ports import ModelAnswer, TokenUsage, ToolCall
 from parlour.errors import ParlourError
 from tests.unit.agents_parts.model_server import (

@@ -10,7 +10,7 @@ from parlour.agents.llm.retries import Retries
 from parlour.agents.llm.scripted import ScriptedModel, load_script
 from parlour.agents.llm.usage import Prices
 from parlour.agents.ports import Model
-from parlour.errors import NotFound
+from parlour.errors import NotFound, SettingsError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -76,10 +76,15 @@ def maker_of(service: ModelService, key: SecretStr | None = None) -> Callable[[]
         return lambda: ScriptedModel(
             steps, prices, service.tokens_per_second, service.context_tokens
         )
-    own = service.api_key or (None if service.base_url else key)
+    # The key of the settings is one for OpenAI's endpoint.
+    elsewhere = service.base_url or service.kind == "litellm"
+    own = service.api_key or (None if elsewhere else key)
     given = {"temperature": service.temperature, "max_tokens": service.max_tokens}
+    kind: Callable[..., Model] = (
+        _litellm_model(service.name) if service.kind == "litellm" else _endpoint_model()
+    )
     return partial(
-        _endpoint_model(),
+        kind,
         service.model,
         api_key=own.get_secret_value() if own else "",
         base_url=service.base_url,
@@ -100,8 +105,20 @@ def _default_maker(settings: Settings) -> Callable[[], Model]:
     )
 
 
-def _endpoint_model() -> type[EndpointModel]:
+def _endpoint_model() -> Callable[..., EndpointModel]:
     """Imported by whoever configures an endpoint, and while the node starts: the SDK takes a second."""
     from parlour.agents.llm.endpoint import EndpointModel
 
     return EndpointModel
+
+
+def _litellm_model(service: str) -> Callable[..., Model]:
+    try:
+        from parlour.agents.llm.litellm_model import LiteLLMModel
+    except ModuleNotFoundError as error:
+        if error.name != "litellm":
+            raise
+        raise SettingsError(
+            [f"The model service {service!r} needs LiteLLM: pip install 'parlour[litellm]'."]
+        ) from None
+    return LiteLLMModel
