@@ -295,6 +295,9 @@ class Draft {
   }
 
   #note(event: AgentObservationEvent, note: string): void {
+    // A session that is looked at now and then is taken up again each time.
+    const last = this.#items.at(-1);
+    if (note === 'moved' && last?.kind === 'note' && last.note === 'moved') return;
     this.#add({ ...this.#base(event), kind: 'note', note, text: event.content });
   }
 

@@ -22,6 +22,7 @@ import {
 } from '@parlour/sdk';
 import { toast } from 'svelte-sonner';
 
+import { Agents } from '../agents/directory.svelte';
 import { Channels } from '../channels/directory.svelte';
 import { Notes } from '../notes/directory.svelte';
 import { address, BASE, storageKey } from './base';
@@ -62,6 +63,7 @@ class App {
   threads = $state.raw<ThreadList | null>(null);
   channels = $state.raw<Channels | null>(null);
   notes = $state.raw<Notes | null>(null);
+  agents = $state.raw<Agents | null>(null);
   /** The server is of another deployment than this page, which reloads when nobody is disturbed. */
   outdated = $state(false);
   /** Why the person was signed out, for the sign-in page. */
@@ -303,6 +305,7 @@ class App {
     ];
     this.channels = new Channels(this.api, connection, stream);
     this.notes = new Notes(this.api, connection, this.#copies!);
+    this.agents = new Agents(this.api, connection);
     this.threads = new ThreadList(this.api, stream);
   }
 
@@ -324,6 +327,8 @@ class App {
     this.threads = null;
     this.notes?.close();
     this.notes = null;
+    this.agents?.close();
+    this.agents = null;
     this.channels?.close();
     this.channels = null;
     const connection = this.connection;

@@ -7,6 +7,8 @@ export type Route =
   | { name: 'channel'; id: string }
   | { name: 'notes' }
   | { name: 'note'; id: string }
+  | { name: 'agents' }
+  | { name: 'agent'; id: string }
   | { name: 'admin' }
   | { name: 'settings' }
   | { name: 'sign-in' }
@@ -22,12 +24,16 @@ export function parseRoute(path: string): Route {
   if (parts.length === 1 && parts[0] === 'admin') return { name: 'admin' };
   if (parts.length === 1 && parts[0] === 'settings') return { name: 'settings' };
   if (parts.length === 1 && parts[0] === 'notes') return { name: 'notes' };
+  if (parts.length === 1 && parts[0] === 'agents') return { name: 'agents' };
   const id = parts[1];
   if (parts.length === 2 && parts[0] === 'channels' && id && /^[\w-]{1,200}$/.test(id)) {
     return { name: 'channel', id };
   }
   if (parts.length === 2 && parts[0] === 'notes' && id && /^[A-Za-z0-9][\w-]{7,63}$/.test(id)) {
     return { name: 'note', id };
+  }
+  if (parts.length === 2 && parts[0] === 'agents' && id && /^[A-Za-z0-9][\w-]{7,63}$/.test(id)) {
+    return { name: 'agent', id };
   }
   if (parts.length === 2 && parts[0] === 'c' && id && /^[A-Za-z0-9][\w-]{7,63}$/.test(id)) {
     return { name: 'thread', id };
@@ -46,6 +52,10 @@ export function channelPath(id: string): string {
 
 export function notePath(id: string): string {
   return `/notes/${encodeURIComponent(id)}`;
+}
+
+export function agentPath(id: string): string {
+  return `/agents/${encodeURIComponent(id)}`;
 }
 
 class Router {
