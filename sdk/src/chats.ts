@@ -145,7 +145,8 @@ export class Chats implements Readable<ChatsView> {
   /** Give up one's own access to what somebody shares. */
   async leave(id: string, userId: string): Promise<void> {
     await this.#api.unshare(id, `user:${userId}`);
-    this.#drop(id);
+    // A role, or everybody, may have it still.
+    await this.reload();
   }
 
   close(): void {

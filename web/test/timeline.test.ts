@@ -74,6 +74,7 @@ describe('thinking', () => {
       ...viewOf(events),
       phase: 'open',
       error: null,
+      permission: 'owner',
       olderState: 'complete',
       pending: [],
       stopping: false,

@@ -1,5 +1,7 @@
 import type { Locator, Page } from 'playwright-core';
 
+import { ShareDialog } from './share';
+
 /** The list of notes, and the page of one. */
 export class NotePage {
   readonly page: Page;
@@ -8,6 +10,7 @@ export class NotePage {
   readonly carets: Locator;
   readonly toolbar: Locator;
   readonly versions: Locator;
+  readonly #sharing: ShareDialog;
 
   constructor(page: Page) {
     this.page = page;
@@ -16,6 +19,7 @@ export class NotePage {
     this.carets = page.locator('.caret-name');
     this.toolbar = page.getByTestId('note-toolbar');
     this.versions = page.getByTestId('version');
+    this.#sharing = new ShareDialog(page, 'share-note');
   }
 
   /** Make a note; gives back its path below the application. */
@@ -34,23 +38,13 @@ export class NotePage {
   }
 
   /** Let somebody in, by name. */
-  async share(name: string, may: 'read' | 'write'): Promise<void> {
-    await this.page.getByTestId('share-note').click();
-    await this.page.getByTestId('people-input').fill(name);
-    await this.page.getByTestId('people-add').click();
-    await this.page.getByTestId('share-level').selectOption(may);
-    await this.page.getByTestId('share-invite').click();
-    await this.page.getByTestId('share-person').filter({ hasText: name }).waitFor();
-    await this.page.keyboard.press('Escape');
+  share(name: string, may: 'read' | 'write'): Promise<void> {
+    return this.#sharing.share(name, may);
   }
 
   /** Change what the one person may do with whom the note is shared. */
-  async allow(may: 'read' | 'write' | 'none'): Promise<void> {
-    await this.page.getByTestId('share-note').click();
-    const choice = this.page.getByTestId('share-person').getByTestId('share-permission');
-    await choice.selectOption(may);
-    if (may === 'none') await choice.waitFor({ state: 'detached' });
-    await this.page.keyboard.press('Escape');
+  allow(may: 'read' | 'write' | 'none'): Promise<void> {
+    return this.#sharing.allow(may);
   }
 
   /** What the page says of what was written. */

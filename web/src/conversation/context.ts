@@ -5,6 +5,10 @@ export const CONVERSATION = Symbol('conversation');
 /** What the parts of a conversation may do to it. */
 export interface ConversationContext {
   conversation: Conversation;
+  /** The person may look, and do nothing. */
+  readonly reads: boolean;
+  /** More than one person writes here: messages say who wrote them. */
+  readonly several: boolean;
   act(action: Action, messageId?: string): Promise<void>;
   /** False when the answer did not reach the server. */
   answer(askId: string, value: unknown): Promise<boolean>;

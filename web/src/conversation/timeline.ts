@@ -60,6 +60,18 @@ function stepTree(steps: readonly Step[]): StepNode[] {
   return roots;
 }
 
+/** How many people wrote something that is shown. */
+export function countWriters({
+  thread,
+  older,
+}: Pick<ConversationView, 'thread' | 'older'>): number {
+  const messages = [...older, ...thread.messages.values()];
+  const ids = messages.flatMap(({ role, author }) =>
+    role === 'user' && author?.id ? [author.id] : [],
+  );
+  return new Set(ids).size;
+}
+
 /** Whether the app is at work with nothing of its own to look at yet. */
 export function isThinking(view: ConversationView): boolean {
   const { runs, messages, asks } = view.thread;
