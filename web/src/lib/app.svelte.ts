@@ -28,13 +28,14 @@ import { Notes } from '../notes/directory.svelte';
 import { address, BASE, storageKey } from './base';
 import { environment } from './environment';
 import { t } from './i18n.svelte';
+import { showInvitation } from './invitations';
 import { newThread } from './new-thread.svelte';
 import { showNotice } from './notices';
 import { preferences } from './preferences.svelte';
 import { explain } from './problems';
 import { isBusy, ownDeployment } from './reload';
 import { router } from './router.svelte';
-import { ThreadList } from './threads.svelte';
+import { SharedThreads, ThreadList } from './threads.svelte';
 import { tabTitle } from './title.svelte';
 
 const SESSION_KEY = storageKey('session');
@@ -61,6 +62,8 @@ class App {
   /** This tab is the one of the person's that makes sounds and shows what concerns no tab in particular. */
   leads = $state(true);
   threads = $state.raw<ThreadList | null>(null);
+  /** What others share with this person. */
+  shared = $state.raw<SharedThreads | null>(null);
   channels = $state.raw<Channels | null>(null);
   notes = $state.raw<Notes | null>(null);
   agents = $state.raw<Agents | null>(null);
@@ -307,6 +310,9 @@ class App {
     this.notes = new Notes(this.api, connection, this.#copies!);
     this.agents = new Agents(this.api, connection);
     this.threads = new ThreadList(this.api, stream);
+    this.shared = new SharedThreads(this.api, stream, connection, (invitation) => {
+      if (this.leads) showInvitation(invitation);
+    });
   }
 
   #watchVersion(connection: Connection): Version {
@@ -325,6 +331,8 @@ class App {
     for (const end of this.#ends.splice(0)) end();
     this.threads?.close();
     this.threads = null;
+    this.shared?.close();
+    this.shared = null;
     this.notes?.close();
     this.notes = null;
     this.agents?.close();
