@@ -24,6 +24,7 @@ from parlour.server.app import Application
 from parlour.server.node import Node
 from parlour.transports.asgi import serving
 from parlour.transports.listening import http_protocol, websocket_protocol
+from tests.told import faults
 
 CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("correct horse battery")
 """The password of everybody here: an honest hash would cost each test a second of processor time."""
@@ -94,6 +95,9 @@ class Client:
     def __init__(self) -> None:
         self.socket = socketio.AsyncClient(reconnection=False)
         self.heard: list[tuple[str, Any]] = []
+        self.faults: list[str] = []
+        """Where what was heard has not the form that the wire's types give it."""
+
         self._news = asyncio.Event()
         self.socket.on("*", self._hear)
 
@@ -103,6 +107,7 @@ class Client:
     def hear(self, event: str, payload: Any) -> None:
         """Keep something among what was heard."""
         self.heard.append((event, payload))
+        self.faults += faults(event, payload)
         self._news.set()
 
     @classmethod
@@ -152,6 +157,7 @@ class Client:
 
     async def close(self) -> None:
         await self.socket.disconnect()
+        assert not self.faults, self.faults
 
     def events(self, kind: str) -> list[Any]:
         """The data of the conversation events of one type, in the order heard."""

@@ -7,74 +7,26 @@
  * are brought up to date by folding those events once more (`renewChannel`).
  */
 
-import type { FileRef, Person } from './protocol.js';
+import type {
+  ChannelEventData,
+  ChannelInfo,
+  ChannelMember,
+  ChannelMessage,
+  ChannelUpdated,
+  Reacted,
+} from './generated/wire.js';
 
-export type ChannelKind = 'standard' | 'group' | 'direct';
-export type ChannelRole = 'owner' | 'manager' | 'member';
+/** Channels and their messages have the forms that the server gives them. */
+export type {
+  ChannelInfo,
+  ChannelMember,
+  ChannelMessage,
+  Membership,
+  Reaction,
+} from './generated/wire.js';
 
-export interface Membership {
-  role: ChannelRole;
-  muted: boolean;
-  /** Everything up to this number was read. */
-  read_seq: number;
-  /** Milliseconds since 1970 UTC. */
-  joined_at: number;
-}
-
-export interface ChannelInfo {
-  id: string;
-  kind: ChannelKind;
-  name: string;
-  description: string;
-  data: Record<string, unknown>;
-  created_by: string | null;
-  created_at: number;
-  updated_at: number;
-  member_count: number;
-  last_message_at: number | null;
-  /** Who is in a direct channel, which has no other name. */
-  members?: Person[];
-  /** Null for somebody who may read without belonging to it. */
-  membership?: Membership | null;
-  unread?: number;
-  unread_mentions?: number;
-}
-
-export interface Reaction {
-  emoji: string;
-  count: number;
-  /** The first who reacted; `count` counts all. */
-  user_ids: string[];
-}
-
-export interface ChannelMessage {
-  id: string;
-  channel_id: string;
-  /** Its number in the channel, from 1. */
-  seq: number;
-  author: Person;
-  content: string;
-  data: Record<string, unknown> | null;
-  files: FileRef[];
-  /** Ids of the users that the text mentions. */
-  mentions: string[];
-  parent_id: string | null;
-  reply_to_id: string | null;
-  created_at: number;
-  edited_at: number | null;
-  deleted_at: number | null;
-  reply_count: number;
-  last_reply_at: number | null;
-  pinned_at: number | null;
-  pinned_by: string | null;
-  reactions: Reaction[];
-}
-
-export interface ChannelMember {
-  user: Person;
-  role: ChannelRole;
-  joined_at: number;
-}
+export type ChannelKind = ChannelInfo['kind'];
+export type ChannelRole = ChannelMember['role'];
 
 export interface ChannelSnapshot {
   channel: ChannelInfo;
@@ -119,7 +71,9 @@ export const EMPTY_CHANNEL: ChannelState = Object.freeze({
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Draft = Mutable<ChannelState>;
-type Rule = (draft: Draft, data: Record<string, unknown>, event: ChannelEvent) => void;
+type Rule<Data> = (draft: Draft, data: Data, event: ChannelEvent) => void;
+/** One for each type of event that the server has. */
+type Rules = { readonly [Type in keyof ChannelEventData]: Rule<ChannelEventData[Type]> };
 
 export function channelFromSnapshot(snapshot: ChannelSnapshot): ChannelState {
   return {
@@ -134,16 +88,23 @@ export function channelFromSnapshot(snapshot: ChannelSnapshot): ChannelState {
 export function foldChannel(state: ChannelState, events: readonly ChannelEvent[]): ChannelState {
   const draft: Draft = { ...state };
   for (const event of events) {
-    RULES.get(event.type)?.(draft, event.data, event);
+    apply(draft, event);
     countMembers(draft, event);
   }
   return draft;
 }
 
+/** What arrives has the form of its type; what a newer server tells besides changes nothing. */
+function apply(draft: Draft, event: ChannelEvent): void {
+  if (!Object.hasOwn(RULES, event.type)) return;
+  const rule = RULES[event.type as keyof ChannelEventData] as Rule<unknown>;
+  rule(draft, event.data, event);
+}
+
 /** Apply events that the state may hold already. */
 export function renewChannel(state: ChannelState, events: readonly ChannelEvent[]): ChannelState {
   const draft: Draft = { ...state };
-  for (const event of events) RULES.get(event.type)?.(draft, event.data, event);
+  for (const event of events) apply(draft, event);
   return draft;
 }
 
@@ -264,15 +225,12 @@ function emptied(message: ChannelMessage, at: number): ChannelMessage {
   };
 }
 
-function react(draft: Draft, data: Record<string, unknown>, on: boolean): void {
-  const message = findMessage(draft, String(data['id']));
+function react(draft: Draft, { id, emoji, count, user_id }: Reacted, on: boolean): void {
+  const message = findMessage(draft, id);
   if (!message) return;
-  const emoji = String(data['emoji']);
-  const userId = String(data['user_id']);
-  const count = Number(data['count']);
   const known = message.reactions.find((one) => one.emoji === emoji);
-  const others = (known?.user_ids ?? []).filter((one) => one !== userId);
-  const changed = { emoji, count, user_ids: on ? [...others, userId] : others };
+  const others = (known?.user_ids ?? []).filter((one) => one !== user_id);
+  const changed = { emoji, count, user_ids: on ? [...others, user_id] : others };
   const reactions = known
     ? message.reactions.map((one) => (one === known ? changed : one))
     : [...message.reactions, changed];
@@ -288,11 +246,10 @@ function setMember(draft: Draft, userId: string, member: ChannelMember | null): 
 }
 
 /** What the channel itself says; what it is to this user stays. */
-function update(draft: Draft, data: Record<string, unknown>): void {
+function update(draft: Draft, { channel, member: changed }: ChannelUpdated): void {
   const { membership, unread, unread_mentions } = draft.channel ?? {};
   const own = draft.channel ? { membership, unread, unread_mentions } : {};
-  draft.channel = { ...(data['channel'] as ChannelInfo), ...own } as ChannelInfo;
-  const changed = data['member'] as { user_id: string; role: ChannelRole } | undefined;
+  draft.channel = { ...channel, ...own } as ChannelInfo;
   const member = changed && draft.members?.get(changed.user_id);
   if (member) setMember(draft, changed.user_id, { ...member, role: changed.role });
 }
@@ -303,38 +260,27 @@ function countMembers(draft: Draft, { type }: ChannelEvent): void {
   draft.channel = { ...draft.channel, member_count: draft.channel.member_count + step };
 }
 
-const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ['message', (draft, data) => place(draft, data as unknown as ChannelMessage, true)],
-  ['message:update', (draft, data) => place(draft, data as unknown as ChannelMessage, false)],
-  [
-    'message:delete',
-    (draft, data) => {
-      const message = findMessage(draft, String(data['id']));
-      if (!message) return;
-      if (message.reply_count > 0)
-        place(draft, emptied(message, Number(data['deleted_at'])), false);
-      else remove(draft, message.id, message.parent_id);
-    },
-  ],
-  [
-    'message:reply',
-    (draft, data) => {
-      const parent = data['parent'] as ChannelMessage;
-      if (parent.deleted_at !== null && parent.reply_count === 0) remove(draft, parent.id, null);
-      else place(draft, parent, false);
-    },
-  ],
-  ['message:reaction:add', (draft, data) => react(draft, data, true)],
-  ['message:reaction:remove', (draft, data) => react(draft, data, false)],
-  ['channel:created', update],
-  ['channel:updated', update],
-  ['channel:deleted', (draft) => void (draft.deleted = true)],
-  [
-    'member:added',
-    (draft, data, { at }) => {
-      const user = data['user'] as Person;
-      setMember(draft, user.id, { user, role: data['role'] as ChannelRole, joined_at: at });
-    },
-  ],
-  ['member:removed', (draft, data) => setMember(draft, String(data['user_id']), null)],
-]);
+const RULES: Rules = {
+  message: (draft, data) => place(draft, data, true),
+  'message:update': (draft, data) => place(draft, data, false),
+  'message:delete': (draft, { id, deleted_at }) => {
+    const message = findMessage(draft, id);
+    if (!message) return;
+    if (message.reply_count > 0) place(draft, emptied(message, deleted_at), false);
+    else remove(draft, message.id, message.parent_id);
+  },
+  'message:reply': (draft, { parent }) => {
+    if (parent.deleted_at !== null && parent.reply_count === 0) remove(draft, parent.id, null);
+    else place(draft, parent, false);
+  },
+  'message:reaction:add': (draft, data) => react(draft, data, true),
+  'message:reaction:remove': (draft, data) => react(draft, data, false),
+  'channel:created': update,
+  'channel:updated': update,
+  'channel:deleted': (draft) => void (draft.deleted = true),
+  'member:added': (draft, { user, role }, { at }) =>
+    setMember(draft, user.id, { user, role, joined_at: at }),
+  'member:removed': (draft, { user_id }) => setMember(draft, user_id, null),
+  // Who is writing is no part of what a channel is.
+  typing: () => undefined,
+};

@@ -175,6 +175,8 @@ export {
   threadToSnapshot,
 } from './thread.js';
 export type { FoldEvent, ThreadState } from './thread.js';
+export { listUnsent, UnsentCommands } from './unsent.js';
+export type { Place, Unsent } from './unsent.js';
 export { foldSettings, UserSettings } from './user-settings.js';
 export type { Settings, SettingsState } from './user-settings.js';
 export { UserStream } from './user-stream.js';

@@ -1,5 +1,7 @@
 /** The wire's words: positions, events and the records that a conversation is made of. */
 
+import type { Message, Person, RunEnd, Step } from './generated/wire.js';
+
 /** Where a reader stands: everything up to and including `offset` of `epoch` was seen. */
 export interface Position {
   epoch: string;
@@ -19,135 +21,26 @@ export interface StreamEvent {
   cause?: string;
 }
 
-export interface Person {
-  id: string;
-  name: string;
-}
+/** The records of conversations have the forms that the server gives them. */
+export type {
+  Action,
+  Ask,
+  AskSpec,
+  Author,
+  FileRef,
+  Message,
+  Person,
+  Run,
+  RunEnd,
+  Source,
+  Status,
+  Step,
+  ThreadSnapshot,
+} from './generated/wire.js';
 
-export interface Author {
-  id: string | null;
-  name: string;
-}
-
-export interface FileRef {
-  id: string;
-  name: string;
-  mime: string;
-  size: number;
-  url: string;
-}
-
-export interface Action {
-  id: string;
-  name: string;
-  label: string;
-  tooltip?: string;
-  payload?: unknown;
-  icon?: string;
-}
-
-export interface Source {
-  id?: string;
-  name?: string;
-  title?: string;
-  url?: string;
-  text?: string;
-  [field: string]: unknown;
-}
-
-export type Role = 'user' | 'assistant' | 'system' | 'error' | 'tool';
-
-export interface Message {
-  id: string;
-  role: Role;
-  author: Author | null;
-  content: string;
-  created_at: number;
-  offset: number;
-  parent_id?: string | null;
-  reply_to_id?: string | null;
-  /** The command that sent it. */
-  command_id?: string;
-  run_id?: string | null;
-  streaming?: boolean;
-  actions?: Action[];
-  files?: FileRef[];
-  sources?: Source[];
-  data?: Record<string, unknown>;
-  edited_at?: number | null;
-}
-
-export type StepStatus = 'running' | 'done' | 'failed';
-
-export interface Step {
-  id: string;
-  name: string;
-  type: string;
-  parent_id: string | null;
-  run_id: string | null;
-  input: string;
-  output: string;
-  status: StepStatus;
-  started_at: number | null;
-  ended_at: number | null;
-  offset: number;
-  language?: string | null;
-  message_id?: string | null;
-}
-
-export interface AskSpec {
-  type: 'text' | 'file' | 'action';
-  timeout_at: number;
-  actions?: Action[];
-  accept?: string[] | Record<string, string[]> | string;
-  max_files?: number;
-  max_size_mb?: number;
-}
-
-export interface Ask {
-  ask_id: string;
-  content: string;
-  author?: Author | null;
-  spec: AskSpec;
-  run_id: string | null;
-  offset: number;
-  message_id?: string;
-}
-
-export interface Run {
-  run_id: string;
-  handler?: string;
-  by?: string | null;
-  /** Milliseconds since 1970; absent while the run waits. */
-  started_at?: number;
-  queued?: boolean;
-}
-
-export type Outcome = 'completed' | 'stopped' | 'failed' | 'interrupted';
-
-export interface RunEnd {
-  run_id: string;
-  outcome: Outcome;
-  error?: { code: string; message: string; reference?: string };
-}
-
-export interface Status {
-  text: string;
-  done?: boolean;
-}
-
-/** A conversation's snapshot as the server sends it. */
-export interface ThreadSnapshot {
-  messages: Message[];
-  steps?: Step[];
-  asks?: Ask[];
-  runs?: Run[];
-  status?: Status | null;
-  last_run?: RunEnd | null;
-  title?: string | null;
-  tags?: string[];
-  truncated?: boolean;
-}
+export type Role = Message['role'];
+export type StepStatus = Step['status'];
+export type Outcome = RunEnd['outcome'];
 
 /** What somebody may do in a conversation; `write` includes reading. */
 export type ThreadPermission = 'owner' | 'write' | 'read';

@@ -10,6 +10,7 @@ import { Notes } from './notes.js';
 import { Presence } from './presence.js';
 import type { Api, Paged, User } from './rest.js';
 import { Store, type Readable } from './store.js';
+import { UnsentCommands } from './unsent.js';
 import { UserSettings } from './user-settings.js';
 import { UserStream } from './user-stream.js';
 import { Version, type VersionOptions } from './version.js';
@@ -27,6 +28,8 @@ export interface Stores {
   readonly presence: Presence;
   readonly notes: Notes;
   readonly version: Version;
+  /** What waits to be sent, over all conversations. */
+  readonly unsent: UnsentCommands;
   /** What else happens to this person (`notification`, …). */
   readonly stream: UserStream;
   close(): void;
@@ -56,10 +59,13 @@ export function createStores(
     ask: () => api.version(),
     ...options.version,
   });
-  const parts = [chats, sharedChats, models, settings, channels, presence, notes, version, stream];
+  const unsent = new UnsentCommands(connection.outbox);
+  const parts = [
+    ...[chats, sharedChats, models, settings, channels, presence, notes, version, unsent, stream],
+  ];
   return {
     ...{ socket: connection.state, user: new Store(user) },
-    ...{ chats, sharedChats, models, settings, channels, presence, notes, version, stream },
+    ...{ chats, sharedChats, models, settings, channels, presence, notes, version, unsent, stream },
     close: () => parts.forEach((part) => part.close()),
   };
 }

@@ -8,17 +8,8 @@
  * change nothing.
  */
 
-import type {
-  Ask,
-  FileRef,
-  Message,
-  Run,
-  RunEnd,
-  Source,
-  Status,
-  Step,
-  ThreadSnapshot,
-} from './protocol.js';
+import type { Delta, ThreadEventData } from './generated/wire.js';
+import type { Ask, Message, Run, RunEnd, Status, Step, ThreadSnapshot } from './protocol.js';
 
 /** Newest messages that a snapshot holds. */
 export const MESSAGE_WINDOW = 1000;
@@ -127,11 +118,18 @@ export function fold(
   };
   trim(draft, window);
   for (const event of events) {
-    RULES.get(event.type)?.(draft, event);
+    apply(draft, event);
     // After each event: how events were grouped must not matter.
     trim(draft, window);
   }
   return draft;
+}
+
+/** What arrives has the form of its type. */
+function apply(draft: Draft, event: FoldEvent): void {
+  if (!Object.hasOwn(RULES, event.type)) return;
+  const rule = RULES[event.type as Folded] as Rule<unknown>;
+  rule(draft, event);
 }
 
 function trim(draft: Draft, window: number): void {
@@ -148,107 +146,66 @@ function drop(records: Map<string, unknown>, limit: number): boolean {
   return true;
 }
 
-function revise(draft: Draft, id: unknown, changes: Partial<Message>): void {
-  const message = draft.messages.get(id as string);
+function revise(draft: Draft, id: string, changes: Partial<Message>): void {
+  const message = draft.messages.get(id);
   if (message) draft.messages.set(message.id, { ...message, ...changes });
 }
 
-function append(draft: Draft, id: unknown, text: unknown): void {
-  const message = draft.messages.get(id as string);
-  if (!message) return;
-  const content = (message.content ?? '') + (text as string);
-  revise(draft, message.id, { content, streaming: true });
+function append(draft: Draft, { id, text }: Delta): void {
+  const content = (draft.messages.get(id)?.content ?? '') + text;
+  revise(draft, id, { content, streaming: true });
 }
 
-function extend(draft: Draft, id: unknown, name: 'files' | 'sources', items: unknown[]): void {
-  const message = draft.messages.get(id as string);
+function extend(draft: Draft, id: string, name: 'files' | 'sources', items: unknown[]): void {
+  const message = draft.messages.get(id);
   if (message) revise(draft, id, { [name]: [...(message[name] ?? []), ...items] });
 }
 
-type Rule = (draft: Draft, event: FoldEvent) => void;
+/** Types of events that change nothing here: they are told to whoever listens. */
+type Passing = 'notification' | 'settings' | 'action:called' | 'chat:access';
+type Folded = Exclude<keyof ThreadEventData, Passing>;
+type Rule<Data> = (draft: Draft, event: FoldEvent & { data: Data }) => void;
 
-const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  [
-    'message',
-    (draft, { data, offset, at }) => {
-      const message = { ...data } as unknown as Message;
-      const known = draft.messages.get(message.id);
-      message.offset = known ? known.offset : offset;
-      if (!('created_at' in data)) message.created_at = known ? known.created_at : at;
-      draft.messages.set(message.id, message);
-    },
-  ],
-  ['message:delta', (draft, { data }) => append(draft, data['id'], data['text'])],
-  [
-    // Deltas of several messages that came in turns while this reader was slow.
-    'message:deltas',
-    (draft, { data }) => {
-      const deltas = data['deltas'] as readonly { id: string; text: string }[];
-      for (const { id, text } of deltas) append(draft, id, text);
-    },
-  ],
-  [
-    'message:replace',
-    (draft, { data }) => revise(draft, data['id'], { content: data['content'] as string }),
-  ],
-  ['message:done', (draft, { data }) => revise(draft, data['id'], { streaming: false })],
-  [
-    'message:update',
-    (draft, { data }) => {
-      const changes = Object.entries(data).filter(([name]) => UPDATABLE.has(name));
-      revise(draft, data['id'], Object.fromEntries(changes) as Partial<Message>);
-    },
-  ],
-  ['message:delete', (draft, { data }) => void draft.messages.delete(data['id'] as string)],
-  [
-    'step',
-    (draft, { data, offset }) => {
-      const step = { ...data } as unknown as Step;
-      step.offset = draft.steps.get(step.id)?.offset ?? offset;
-      draft.steps.set(step.id, step);
-    },
-  ],
-  [
-    'status',
-    (draft, { data }) => {
-      const finished = Boolean(data['done']) || !data['text'];
-      draft.status = finished ? null : ({ ...data } as unknown as Status);
-    },
-  ],
-  [
-    'files',
-    (draft, { data }) => extend(draft, data['message_id'], 'files', data['files'] as FileRef[]),
-  ],
-  [
-    'source',
-    (draft, { data }) => extend(draft, data['message_id'], 'sources', [data['source'] as Source]),
-  ],
-  [
-    'ask',
-    (draft, { data, offset }) =>
-      void draft.asks.set(data['ask_id'] as string, { ...data, offset } as unknown as Ask),
-  ],
-  ['ask:closed', (draft, { data }) => void draft.asks.delete(data['ask_id'] as string)],
-  [
-    'run:queued',
-    (draft, { data }) =>
-      void draft.runs.set(data['run_id'] as string, { ...data, queued: true } as unknown as Run),
-  ],
-  [
-    'run:started',
-    (draft, { data, at }) =>
-      void draft.runs.set(data['run_id'] as string, { ...data, started_at: at } as unknown as Run),
-  ],
-  ['run:ended', endRun],
-  ['chat:title', (draft, { data }) => void (draft.title = (data['title'] as string) ?? null)],
-  ['chat:tags', (draft, { data }) => void (draft.tags = [...((data['tags'] as string[]) ?? [])])],
-]);
+/** One for each type of event that the server has, but for the passing ones. */
+const RULES: { readonly [Type in Folded]: Rule<ThreadEventData[Type]> } = {
+  message: (draft, { data, offset, at }) => {
+    const known = draft.messages.get(data.id);
+    const created_at = data.created_at ?? known?.created_at ?? at;
+    draft.messages.set(data.id, { ...data, offset: known?.offset ?? offset, created_at });
+  },
+  'message:delta': (draft, { data }) => append(draft, data),
+  // Deltas of several messages that came in turns while this reader was slow.
+  'message:deltas': (draft, { data }) => data.deltas.forEach((delta) => append(draft, delta)),
+  'message:replace': (draft, { data }) => revise(draft, data.id, { content: data.content }),
+  'message:done': (draft, { data }) => revise(draft, data.id, { streaming: false }),
+  'message:update': (draft, { data }) => {
+    const changes = Object.entries(data).filter(([name]) => UPDATABLE.has(name));
+    revise(draft, data.id, Object.fromEntries(changes) as Partial<Message>);
+  },
+  'message:delete': (draft, { data }) => void draft.messages.delete(data.id),
+  step: (draft, { data, offset }) =>
+    void draft.steps.set(data.id, {
+      ...data,
+      offset: draft.steps.get(data.id)?.offset ?? offset,
+    }),
+  status: (draft, { data }) => void (draft.status = data.done || !data.text ? null : { ...data }),
+  files: (draft, { data }) => extend(draft, data.message_id, 'files', data.files),
+  source: (draft, { data }) => extend(draft, data.message_id, 'sources', [data.source]),
+  ask: (draft, { data, offset }) => void draft.asks.set(data.ask_id, { ...data, offset }),
+  'ask:closed': (draft, { data }) => void draft.asks.delete(data.ask_id),
+  'run:queued': (draft, { data }) => void draft.runs.set(data.run_id, { ...data, queued: true }),
+  'run:started': (draft, { data, at }) =>
+    void draft.runs.set(data.run_id, { ...data, started_at: at }),
+  'run:ended': endRun,
+  'chat:title': (draft, { data }) => void (draft.title = data.title ?? null),
+  'chat:tags': (draft, { data }) => void (draft.tags = [...(data.tags ?? [])]),
+};
 
-function endRun(draft: Draft, { data, at }: FoldEvent): void {
-  const runId = data['run_id'] as string;
+function endRun(draft: Draft, { data, at }: FoldEvent & { data: RunEnd }): void {
+  const runId = data.run_id;
   // The end of an unknown run counts as well: its beginning was lost with a store's data.
   if (!draft.runs.delete(runId) && draft.lastRun?.run_id === runId) return;
-  draft.lastRun = { ...data } as unknown as RunEnd;
+  draft.lastRun = { ...data };
   if (draft.runs.size === 0) draft.status = null;
   for (const message of [...draft.messages.values()]) {
     if (message.streaming && message.run_id === runId)
@@ -261,4 +218,4 @@ function endRun(draft: Draft, { data, at }: FoldEvent): void {
 }
 
 /** Every event type that changes a conversation's state; `notification` and signals do not. */
-export const EVENT_TYPES: ReadonlySet<string> = new Set(RULES.keys());
+export const EVENT_TYPES: ReadonlySet<string> = new Set(Object.keys(RULES));

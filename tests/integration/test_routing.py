@@ -253,11 +253,13 @@ async def test_a_channel_entered_for_a_user_is_heard_from_its_stream(
     ada, (client,) = await user_on(cluster, stack, cluster.b)
 
     await cluster.a.node.routing.enter_room_for_users(channel, [ada])
-    await cluster.c.node.streams.append(channel, ("channel:updated", {"name": "new name"}))
+    await cluster.c.node.streams.append(
+        channel, ("member:removed", {"body": {"user_id": "somebody else"}})
+    )
 
     told = await client.until(lambda event, payload: event == "events:channel")
     assert told["stream"] == channel
-    assert told["data"]["type"] == "channel:updated"
+    assert told["data"]["type"] == "member:removed"
 
 
 # -- closing ---------------------------------------------------------------------------------------
@@ -422,6 +424,9 @@ async def test_a_client_that_comes_back_elsewhere_gets_the_call_once_more(
     assert calls[0] == calls[1]
 
 
+FILE = {"id": "f1", "name": "a.txt", "mime": "text/plain", "size": 1, "url": "/api/files/f1"}
+
+
 async def test_emitted_events_change_the_message_for_readers_on_other_nodes(
     cluster: Cluster, stack: AsyncExitStack
 ) -> None:
@@ -436,14 +441,14 @@ async def test_emitted_events_change_the_message_for_readers_on_other_nodes(
     await emit({"type": "message", "data": {"content": "one "}})
     await emit({"type": "message", "data": {"content": "two"}})
     await emit({"type": "citation", "data": {"source": {"name": "A book"}}})
-    await emit({"type": "files", "data": {"files": [{"id": "f1"}]}})
+    await emit({"type": "files", "data": {"files": [FILE]}})
     await emit({"type": "done", "data": {}})
 
     await reader.until(lambda e, p: e == "events" and p["data"]["type"] == "done")
     state = await cluster.a.node.state_of(f"thread:{thread}")
     assert state.messages["m1"]["content"] == "one two"
     assert state.messages["m1"]["sources"] == [{"name": "A book"}]
-    assert state.messages["m1"]["files"] == [{"id": "f1"}]
+    assert state.messages["m1"]["files"] == [FILE]
     assert reader.events("status")[0]["text"] == "Searching"
 
 

@@ -14,7 +14,7 @@ from parlour.errors import InvalidPayload, ParlourError
 from parlour.server.connections import Caller, Connection
 from parlour.server.router import Routes
 from parlour.wire.events import ClientId, CommandId, Payload
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import ERROR, OH_EVENT
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -77,10 +77,10 @@ async def _follow(node: Node, connection: Connection, session_id: str, latest: s
         start = Position(head.epoch, seen if seen <= head.offset else 0)
         answer = await node.recovery.subscribe(caller, connection, stream, start, MISSED)
         for payload in answer["events"]:
-            connection.send(encode_event("oh_event", [payload]))
+            connection.send(OH_EVENT.encode(payload))
         node.presence.greet(connection, stream)
     except ParlourError as error:
-        connection.send(encode_event("error", [{"event": "connect", "error": error.to_wire()}]))
+        connection.send(ERROR.encode({"event": "connect", "error": error.to_wire()}))
     finally:
         connection.working = False
         node.router.resume(connection)

@@ -206,7 +206,7 @@ class WebSession:
     async def _append(
         self,
         action: PersonsAction,
-        author: Mapping[str, str],
+        author: Mapping[str, Any],
         command_id: str,
         key: str | None = None,
     ) -> dict[str, Any]:

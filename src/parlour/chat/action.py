@@ -8,6 +8,8 @@ from typing import Any
 
 from parlour.chat.context import get_context
 from parlour.chat.identity import new_id
+from parlour.wire.records import Action as ActionRecord
+from parlour.wire.told import MESSAGE_UPDATE
 
 
 @dataclass(slots=True)
@@ -32,16 +34,18 @@ class Action:
         if self.value is not None and not self.payload:
             self.payload = {"value": self.value}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ActionRecord:
         """As it travels and is stored."""
-        known = {
+        known: ActionRecord = {
             "id": self.id,
             "name": self.name,
             "label": self.label or self.name,
             "tooltip": self.tooltip,
             "payload": self.payload,
         }
-        return {**known, "icon": self.icon} if self.icon else known
+        if self.icon:
+            known["icon"] = self.icon
+        return known
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any], message_id: str | None = None) -> Action:
@@ -64,7 +68,7 @@ class Action:
         if message is None:
             return
         rest = [action for action in message.get("actions", ()) if action.get("id") != self.id]
-        await get_context().emitter.emit("message:update", {"id": self.for_id, "actions": rest})
+        await get_context().emitter.emit_all(MESSAGE_UPDATE({"id": self.for_id, "actions": rest}))
 
 
 def find_action(messages: Iterable[Mapping[str, Any]], pressed: Mapping[str, Any]) -> Action | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from parlour.chat.calling import call
 from parlour.chat.context import ParlourContext
+from parlour.wire.records import Author
 
 
-async def sign(found: ParlourContext, name: str | None) -> dict[str, Any]:
+async def sign(found: ParlourContext, name: str | None) -> Author:
     """The author record of an app's message: its name, or the app's, put through
     `author_rename`."""
     signed = name or found.app_name

@@ -18,6 +18,7 @@ from parlour.chat.input_widget import (
 from parlour.chat.user_session import SETTINGS_WIDGETS, keep
 from parlour.errors import InvalidPayload
 from parlour.server.chats import Chat
+from parlour.wire.told import SETTINGS, OfferedSettings
 
 _WIDGETS: Final[Mapping[str, type[InputWidget]]] = {
     widget.type: widget for widget in (Select, Slider, Switch, TextInput, NumberInput)
@@ -75,8 +76,8 @@ def accept_settings(chat: Chat, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 async def announce(found: ParlourContext) -> None:
     """Other tabs of the person on the conversation show the same; settings are each person's own."""
-    settings = {"settings": offered(found.chat), "user_id": found.chat.user.id}
-    await found.emitter.emit("settings", settings)
+    settings: OfferedSettings = {"settings": offered(found.chat), "user_id": found.chat.user.id}
+    await found.emitter.emit_all(SETTINGS(settings))
 
 
 def _still_valid(widget: InputWidget, known: Mapping[str, Any]) -> Any:

@@ -7,12 +7,14 @@ import mimetypes
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from parlour.chat.context import get_context
 from parlour.chat.identity import new_id
 from parlour.errors import NotFound
 from parlour.ports import FileRecord
+from parlour.wire.records import FileRef
+from parlour.wire.told import FILES
 
 CHUNK: Final = 256 * 1024
 DEFAULT_MIME: Final = "application/octet-stream"
@@ -36,7 +38,7 @@ class Element:
     language: str | None = None
     id: str = field(default_factory=new_id)
     for_id: str | None = None
-    stored: dict[str, Any] | None = None
+    stored: FileRef | None = None
 
     type: ClassVar[str] = "file"
 
@@ -60,15 +62,15 @@ class Element:
             mime=str(reference.get("mime") or ""),
             id=str(reference["id"]),
             for_id=for_id,
-            stored=dict(reference),
+            stored=cast(FileRef, dict(reference)),
         )
 
     @property
     def size(self) -> int:
         """Bytes; 0 until it is stored, and for something that lives elsewhere."""
-        return int((self.stored or {}).get("size") or 0)
+        return int(self.stored.get("size") or 0) if self.stored is not None else 0
 
-    async def store(self) -> dict[str, Any]:
+    async def store(self) -> FileRef:
         """Put the bytes into the file store, once. Raises `TooLarge`, and OSError for a path
         that cannot be read."""
         if self.stored is None:
@@ -81,7 +83,9 @@ class Element:
         if self.for_id is None:
             raise ValueError("send needs the id of the message: element.send(for_id=message.id)")
         reference = await self.store()
-        await get_context().emitter.emit("files", {"message_id": self.for_id, "files": [reference]})
+        await get_context().emitter.emit_all(
+            FILES({"message_id": self.for_id, "files": [reference]})
+        )
 
     async def read(self) -> bytes:
         """The bytes. Raises `NotFound` when the file was deleted, or lives elsewhere."""
@@ -93,7 +97,7 @@ class Element:
             raise NotFound(f"{self.name} is not in the file store")
         return b"".join([chunk async for chunk in get_context().node.files.open(self.id)])
 
-    async def _put(self) -> dict[str, Any]:
+    async def _put(self) -> FileRef:
         if self.url is not None:
             return self._reference(0, self.url)
         found = get_context()
@@ -111,8 +115,8 @@ class Element:
         stored = await found.node.files.put(record, self._chunks(), limit=limit)
         return self._reference(stored.size, f"/api/files/{stored.id}")
 
-    def _reference(self, size: int, url: str) -> dict[str, Any]:
-        reference = {
+    def _reference(self, size: int, url: str) -> FileRef:
+        reference: FileRef = {
             "id": self.id,
             "name": self.name,
             "mime": self.mime,
@@ -120,7 +124,9 @@ class Element:
             "url": url,
             "display": self.display,
         }
-        return {**reference, "language": self.language} if self.language else reference
+        if self.language:
+            reference["language"] = self.language
+        return reference
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         if self.content is not None:

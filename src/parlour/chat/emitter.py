@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parlour.server.chats import Chat
+from parlour.wire.records import StepFields
+from parlour.wire.told import MESSAGE_DELTA, NOTIFICATION, STATUS, STEP
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
     from parlour.server.runs import Run
 
-ConversationEvent = tuple[str, dict[str, Any]]
+ConversationEvent = tuple[str, Mapping[str, Any]]
 
 
 class TextStream(Protocol):
@@ -70,19 +73,19 @@ class Emitter:
             return self._run.stream(message_id)
         return PushedStream(self, message_id)
 
-    async def send_step(self, step: dict[str, Any]) -> None:
-        await self.emit("step", step)
+    async def send_step(self, step: StepFields) -> None:
+        await self.emit_all(STEP(step))
 
-    async def update_step(self, step: dict[str, Any]) -> None:
-        await self.emit("step", step)
+    async def update_step(self, step: StepFields) -> None:
+        await self.emit_all(STEP(step))
 
     async def send_toast(self, message: str, type: str = "info") -> None:
         """Show a short notice: `info`, `success`, `warning` or `error`."""
-        await self.emit("notification", {"level": type, "text": message})
+        await self.emit_all(NOTIFICATION({"level": type, "text": message}))
 
     async def send_status(self, text: str) -> None:
         """Show what the app is doing; an empty text takes the line away."""
-        await self.emit("status", {"text": text, "done": not text})
+        await self.emit_all(STATUS({"text": text, "done": not text}))
 
     async def settle(self) -> None:
         """Wait until everything that was handed to `emit_soon` has left."""
@@ -104,7 +107,7 @@ class PushedStream:
         self._message_id = message_id
 
     async def write(self, text: str) -> None:
-        await self._emitter.emit("message:delta", {"id": self._message_id, "text": text})
+        await self._emitter.emit_all(MESSAGE_DELTA({"id": self._message_id, "text": text}))
 
     async def close(self) -> None:
         """Nothing is held back here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from parlour.chat.action import Action
 from parlour.chat.authors import sign
@@ -15,19 +15,28 @@ from parlour.chat.identity import new_id
 from parlour.chat.text import as_json, clean, fenced
 from parlour.core.thread import digest
 from parlour.errors import TooLarge
+from parlour.wire.records import Author, FileRef, MessageFields, MessageRole
+from parlour.wire.told import (
+    MESSAGE,
+    MESSAGE_DELETE,
+    MESSAGE_DONE,
+    MESSAGE_REPLACE,
+    MESSAGE_UPDATE,
+    Updated,
+)
 
 MAX_TEXT: Final = 1_000_000
 """Characters of one message. More belongs into a file: a conversation is sent whole to who opens
 it."""
 
-_ROLES: Final = {
+_ROLES: Final[dict[str, MessageRole]] = {
     "user_message": "user",
     "assistant_message": "assistant",
     "system_message": "system",
     "error_message": "error",
     "tool_message": "tool",
 }
-_TYPES: Final = {role: type for type, role in _ROLES.items()}
+_TYPES: Final[dict[str, str]] = {role: type for type, role in _ROLES.items()}
 
 
 class Message:
@@ -68,9 +77,9 @@ class Message:
         self.parent_id = parent_id
         self.reply_to_id = reply_to_id
         self.created_at = created_at
-        self._signed: tuple[str | None, dict[str, Any] | None] | None = None
+        self._signed: tuple[str | None, Author | None] | None = None
         self._data: dict[str, Any] = {}
-        self._sent: dict[str, Any] | None = None
+        self._sent: MessageFields | None = None
         self._stream: TextStream | None = None
         self._rewritten = False
         self._length = len(self._parts[0])
@@ -97,7 +106,7 @@ class Message:
         message._data = dict(record.get("data") or {})
         message.metadata = dict(message._data.get("metadata") or {})
         message.tags = list(message._data.get("tags") or ())
-        message._sent = dict(record)
+        message._sent = cast(MessageFields, dict(record))
         message._signed = (message.author, record.get("author"))
         return message
 
@@ -115,7 +124,7 @@ class Message:
         self._rewritten = True
 
     @property
-    def files(self) -> list[dict[str, Any]]:
+    def files(self) -> list[FileRef]:
         """The attachments that are stored, as they travel: `{id, name, mime, size, url}`."""
         return [element.stored for element in self.elements if element.stored is not None]
 
@@ -138,7 +147,7 @@ class Message:
             return self
         await self._store_elements()
         record = await self._record()
-        await get_context().emitter.emit("message", record)
+        await get_context().emitter.emit_all(MESSAGE(record))
         self._mark_sent(record)
         return self
 
@@ -159,7 +168,7 @@ class Message:
         if self._rewritten or (not events and record["content"] != self._sent.get("content")):
             changes["content"] = record["content"]
         if changes:
-            events.append(("message:update", {"id": self.id, **changes}))
+            events.append(MESSAGE_UPDATE(cast(Updated, {"id": self.id, **changes})))
         if events:
             await get_context().emitter.emit_all(*events)
         self._mark_sent(record)
@@ -191,7 +200,7 @@ class Message:
         """Take the message out of the conversation."""
         await self._release()
         if self._sent is not None:
-            await get_context().emitter.emit("message:delete", {"id": self.id})
+            await get_context().emitter.emit_all(MESSAGE_DELETE({"id": self.id}))
             self._sent = None
         return True
 
@@ -230,8 +239,9 @@ class Message:
         found = get_context()
         if self._sent is None:
             await self._store_elements()
-            record = {**await self._record(), "streaming": True}
-            await found.emitter.emit("message", record)
+            record = await self._record()
+            record["streaming"] = True
+            await found.emitter.emit_all(MESSAGE(record))
             self._mark_sent(record)
         self._stream = found.emitter.stream(self.id)
         found.open[self.id] = self
@@ -245,7 +255,7 @@ class Message:
         self._rewritten = False
         await self._stream.close()
         content = self.content
-        await get_context().emitter.emit("message:replace", {"id": self.id, "content": content})
+        await get_context().emitter.emit_all(MESSAGE_REPLACE({"id": self.id, "content": content}))
 
     async def _closing_events(self) -> list[ConversationEvent]:
         """End the stream of tokens, if there is one; the events that say so."""
@@ -255,10 +265,11 @@ class Message:
         content = self.content
         if self._rewritten:
             self._rewritten = False
-            events.append(("message:replace", {"id": self.id, "content": content}))
+            events.append(MESSAGE_REPLACE({"id": self.id, "content": content}))
         length, digits = digest(content)
-        events.append(("message:done", {"id": self.id, "length": length, "hash": digits}))
-        self._sent = {**(self._sent or {}), "content": content}
+        events.append(MESSAGE_DONE({"id": self.id, "length": length, "hash": digits}))
+        if self._sent is not None:
+            self._sent = {**self._sent, "content": content}
         return events
 
     async def _release(self) -> bool:
@@ -274,7 +285,7 @@ class Message:
             element.for_id = self.id
             await element.store()
 
-    async def _record(self) -> dict[str, Any]:
+    async def _record(self) -> MessageFields:
         """The whole message as it travels."""
         found = get_context()
         self._grow(0)
@@ -282,7 +293,7 @@ class Message:
             self.created_at = found.node.clock.now_ms()
         for action in self.actions:
             action.for_id = self.id
-        record: dict[str, Any] = {
+        record: MessageFields = {
             "id": self.id,
             "role": _ROLES[self.type],
             "author": await self._author(found),
@@ -305,7 +316,7 @@ class Message:
         data = {**self._data, "metadata": self.metadata, "tags": self.tags}
         return {name: value for name, value in data.items() if value}
 
-    async def _author(self, found: ParlourContext) -> dict[str, Any] | None:
+    async def _author(self, found: ParlourContext) -> Author | None:
         """Signed once for each name, so that `author_rename` never renames what it renamed."""
         if self._signed is None or self._signed[0] != self.author:
             own = self.type == "user_message" and self.author is None
@@ -313,7 +324,7 @@ class Message:
             self._signed = (self.author, signed)
         return self._signed[1]
 
-    def _mark_sent(self, record: dict[str, Any]) -> None:
+    def _mark_sent(self, record: MessageFields) -> None:
         get_context().said[self.id] = self
         self._sent = record
         self._rewritten = False

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from parlour.chat.context import ContextMissing, find_context
 from parlour.chat.registry import MODULE_REGISTRY
 from parlour.chat.text import clean
+from parlour.wire.records import MessageFields
+from parlour.wire.told import MESSAGE, NOTIFICATION, Notice
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -37,13 +39,13 @@ async def push(
     node = _node(sys._getframe(1).f_globals)
     text = clean(content)
     if thread_id is not None:
-        await node.push([("message", _message(node, text, author))], thread_id=thread_id)
+        await node.push([MESSAGE(_message(node, text, author))], thread_id=thread_id)
     if user_id is not None or session_id is not None:
-        notice = {"level": level, "text": text}
-        await node.push([("notification", notice)], user_id=user_id, session_id=session_id)
+        notice: Notice = {"level": level, "text": text}
+        await node.push([NOTIFICATION(notice)], user_id=user_id, session_id=session_id)
 
 
-def _message(node: Node, text: str, author: str | None) -> dict[str, Any]:
+def _message(node: Node, text: str, author: str | None) -> MessageFields:
     return {
         "id": node.new_id(),
         "role": "assistant",

@@ -17,6 +17,8 @@ from parlour.chat.context import ParlourContext, current_step, find_context, get
 from parlour.chat.identity import new_id
 from parlour.chat.text import bound, clean, readable
 from parlour.chat.threads import run_sync
+from parlour.wire.records import StepFields, StepStatus
+from parlour.wire.told import STEP
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -74,15 +76,15 @@ class Step:
         self._output, self._output_language = readable(value)
 
     @property
-    def status(self) -> str:
+    def status(self) -> StepStatus:
         if self.ended_at is None:
             return "running"
         return "failed" if self.is_error else "done"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StepFields:
         """As it travels and is stored."""
         found = get_context()
-        step: dict[str, Any] = {
+        step: StepFields = {
             "id": self.id,
             "name": self.name,
             "type": self.type,
@@ -95,8 +97,13 @@ class Step:
             "ended_at": self.ended_at,
         }
         language = self.language or self._output_language
-        optional = {"language": language, "message_id": self.message_id, "data": self.metadata}
-        return {**step, **{name: value for name, value in optional.items() if value}}
+        if language:
+            step["language"] = language
+        if self.message_id:
+            step["message_id"] = self.message_id
+        if self.metadata:
+            step["data"] = self.metadata
+        return step
 
     async def send(self) -> Self:
         """Show the step as it is now."""
@@ -170,7 +177,7 @@ class Step:
         the loop."""
         found = get_context()
         if _on_loop(found):
-            found.emitter.emit_soon(("step", self.to_dict()))
+            found.emitter.emit_soon(STEP(self.to_dict()))
         else:
             run_sync(found.emitter.send_step(self.to_dict()))
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 ADMIN: Final = "admin"
 ANONYMOUS: Final = "anonymous"
+
+
+class Author(TypedDict):
+    """Who signs what was said."""
+
+    id: str | None
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,7 @@ class User:
     def public(self) -> dict[str, Any]:
         return {"id": self.id, "name": self.name, "role": self.role}
 
-    def author(self) -> dict[str, Any]:
+    def author(self) -> Author:
         """How this user signs a message."""
         return {"id": self.id, "name": self.name}
 

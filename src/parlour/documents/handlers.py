@@ -23,7 +23,7 @@ from parlour.wire.documents import (
     JoinNote,
     in_form,
 )
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import DOCUMENT_STATE, DocumentStateTold
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -75,7 +75,7 @@ async def state(node: Node, caller: Caller, payload: DocumentState) -> Wire:
 
 def _send_state(document: OpenDocument, member: Member, vector: bytes | None) -> None:
     replica, room = document.replica, document.room
-    payload = {
+    payload: DocumentStateTold = {
         "document_id": document.id,
         "state": in_form(replica.live.since(vector), member.listed),
         "state_vector": in_form(replica.live.state_vector(), member.listed),
@@ -88,7 +88,7 @@ def _send_state(document: OpenDocument, member: Member, vector: bytes | None) ->
         ],
         "user_id": None,
     }
-    member.connection.send(encode_event("ydoc:document:state", [payload]))
+    member.connection.send(DOCUMENT_STATE.encode(payload))
 
 
 @routes.command("ydoc:document:update", DocumentUpdate, http=False)

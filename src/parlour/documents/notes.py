@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import structlog
 from pycrdt import Doc
@@ -35,7 +35,16 @@ from parlour.documents.writing import (
 from parlour.errors import Conflict, InvalidPayload, NotFound, ParlourError, TooLarge
 from parlour.ports import NoteRecord
 from parlour.server.connections import Connection
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import (
+    ACCESS_UPDATED,
+    EVENTS_NOTE,
+    NOTE_CREATED,
+    NOTE_DELETED,
+    NOTE_UPDATED,
+    AccessUpdated,
+    NoteEvents,
+    StreamEvent,
+)
 
 if TYPE_CHECKING:
     from parlour.documents.manager import Documents
@@ -96,7 +105,7 @@ class Notes:
         if checked:
             await self._store.set_grants(note_id, checked, now)
         note = await self.read(user, note_id)
-        await self._tell("note:created", note_id, note, checked)
+        await self._tell(NOTE_CREATED, note_id, note, checked)
         return note
 
     async def read(self, user: User, note_id: str) -> Wire:
@@ -173,7 +182,7 @@ class Notes:
             await self._share(note_id, checked)
         note = await self.read(user, note_id)
         if title is not None or checked is not None:
-            await self._tell("note:updated", note_id, note, await self._store.grants(note_id))
+            await self._tell(NOTE_UPDATED, note_id, note, await self._store.grants(note_id))
         return note
 
     async def _expect(self, user: User, note_id: str, version: int) -> None:
@@ -208,7 +217,7 @@ class Notes:
             document.tell_access()
             await document.replica.check()
         gone = {"id": note_id, "owner": {"id": admitted.note.owner_id}}
-        await self._tell("note:deleted", note_id, gone, grants)
+        await self._tell(NOTE_DELETED, note_id, gone, grants)
 
     async def attach(self, user: User, note_id: str, file_id: str) -> None:
         """Let readers of the note read a file of this user."""
@@ -245,21 +254,32 @@ class Notes:
         self, document: OpenDocument, connection: Connection, permission: Permission
     ) -> None:
         """A connection in the document may do something else now."""
-        shown = "read" if permission == "read" else "write"
-        payload = {"room": document.room.name, "reason": "permission", "permission": shown}
-        connection.send(encode_event("access:updated", [payload]))
+        shown: Literal["read", "write"] = "read" if permission == "read" else "write"
+        payload: AccessUpdated = {
+            "room": document.room.name,
+            "reason": "permission",
+            "permission": shown,
+        }
+        connection.send(ACCESS_UPDATED.encode(payload))
 
-    async def _tell(self, type: str, note_id: str, note: Wire, grants: Mapping[str, str]) -> None:
+    async def _tell(
+        self,
+        event: StreamEvent[Any],
+        note_id: str,
+        note: Wire,
+        grants: Mapping[str, str],
+    ) -> None:
         """To the owner, to whom it is shared with by name, and to who looks at it."""
         listed = {name: value for name, value in note.items() if name not in _TEXTS}
-        payload = {
+        type, data = event({"note": listed})
+        payload: NoteEvents = {
             "note_id": note_id,
-            "data": {"type": type, "data": {"note": listed}},
+            "data": {"type": type, "data": dict(data)},
             "at": self._node.clock.now_ms(),
         }
         people = {note["owner"]["id"], *_users_of(grants)}
-        await self._node.routing.emit_to_users("events:note", payload, people)
-        await self._node.routing.emit_to_room("events:note", payload, f"note:{note_id}")
+        await self._node.routing.emit_to_users(EVENTS_NOTE.name, payload, people)
+        await self._node.routing.emit_to_room(EVENTS_NOTE.name, payload, f"note:{note_id}")
 
     async def _shown(self, admitted: Admitted) -> Wire:
         note, content = admitted.note, admitted.note.content

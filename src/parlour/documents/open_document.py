@@ -21,6 +21,8 @@ from parlour.documents.saving import Saver
 from parlour.errors import NotFound, ParlourError
 from parlour.ports import DocumentHead, NoteText
 from parlour.server.connections import Connection
+from parlour.wire.socketio import encode_event
+from parlour.wire.told import NOTE_SAVED, NoteSaved
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -183,7 +185,7 @@ class OpenDocument:
         version = await self._node.notes.save(self.note_id, derived, now)
         if version is None:
             return
-        payload = {
+        payload: NoteSaved = {
             "note_id": self.note_id,
             "document_id": self.id,
             "version": version,
@@ -191,8 +193,8 @@ class OpenDocument:
             "offset": offset,
             "at": now,
         }
-        self.room.tell_event("note:saved", payload)
-        self._publish({"t": "event", "event": "note:saved", "payload": payload})
+        self.room.tell_encoded(NOTE_SAVED.encode(payload))
+        self._publish({"t": "event", "event": NOTE_SAVED.name, "payload": payload})
         self._saved(self, content, version)
 
     # -- between nodes ---------------------------------------------------------------------------
@@ -253,7 +255,7 @@ class OpenDocument:
             case "who":
                 self.announce()
             case "event":
-                room.tell_event(head["event"], head["payload"])
+                room.tell_encoded(encode_event(head["event"], [head["payload"]]))
             case "access":
                 self.review()
 

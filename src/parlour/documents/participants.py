@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parlour.core.documents import AwarenessState, newer, signed
+from parlour.wire.told import DocumentPerson
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Participant:
             states,
         )
 
-    def person(self, document_id: str) -> dict[str, Any]:
+    def person(self, document_id: str) -> DocumentPerson:
         """The payload of `ydoc:user:joined` and `ydoc:user:left`."""
         return {
             "document_id": document_id,

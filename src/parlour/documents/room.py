@@ -13,7 +13,15 @@ from parlour.server.connections import Connection
 from parlour.server.hub import Hub
 from parlour.wire.documents import in_form
 from parlour.wire.packets import Encoded, join_encoded
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import (
+    ACCESS_UPDATED,
+    AWARENESS_UPDATE,
+    DOCUMENT_UPDATE,
+    USER_JOINED,
+    USER_LEFT,
+    AwarenessTold,
+    DocumentUpdateTold,
+)
 
 Wire = dict[str, Any]
 
@@ -64,7 +72,7 @@ class Room:
     def expel(self, connection: Connection, reason: str) -> None:
         """Take a connection out, and tell it why."""
         self._hub.leave(self.name, connection)
-        connection.send(encode_event("access:updated", [{"room": self.name, "reason": reason}]))
+        connection.send(ACCESS_UPDATED.encode({"room": self.name, "reason": reason}))
 
     def leave(self, connection: Connection) -> None:
         self._hub.leave(self.name, connection)
@@ -112,7 +120,7 @@ class Room:
 
     def _update(self, told: Told, generation: int, listed: bool) -> Encoded:
         author = told.author
-        payload = {
+        payload: DocumentUpdateTold = {
             "document_id": self.document_id,
             "update": in_form(told.update, listed),
             "user_id": None if author is None else author.user_id,
@@ -120,7 +128,7 @@ class Room:
             "generation": generation,
             "offset": told.offset,
         }
-        return encode_event("ydoc:document:update", [payload])
+        return DOCUMENT_UPDATE.encode(payload)
 
     def tell_states(
         self, states: Sequence[AwarenessState], *, speaker: Participant | None = None
@@ -128,26 +136,34 @@ class Room:
         """Awareness, to everybody but who said it."""
         if not states:
             return
-        payload = {
-            "document_id": self.document_id,
-            "user_id": None if speaker is None else speaker.user_id,
-            "socket_id": None if speaker is None else speaker.sid,
-        }
+        user_id, sid = (None, None) if speaker is None else (speaker.user_id, speaker.sid)
         update = write_awareness(list(states))
-        skip = None if speaker is None else speaker.sid
-        self._send("ydoc:awareness:update", payload, "update", update, skip)
+        # Encoded once for each of the two forms that somebody uses.
+        forms: dict[bool, Encoded] = {}
+        for connection, member in list(self.members.items()):
+            if sid is not None and connection.sid == sid:
+                continue
+            encoded = forms.get(member.listed)
+            if encoded is None:
+                payload: AwarenessTold = {
+                    "document_id": self.document_id,
+                    "user_id": user_id,
+                    "socket_id": sid,
+                    "update": in_form(update, member.listed),
+                }
+                encoded = forms[member.listed] = AWARENESS_UPDATE.encode(payload)
+            connection.send(encoded)
 
     def tell_moved(self, moved: Moved, *, skip: Connection | None = None) -> None:
         """Who came and who left."""
         sid = None if skip is None else skip.sid
-        for event, people in (("ydoc:user:joined", moved.joined), ("ydoc:user:left", moved.left)):
+        for event, people in ((USER_JOINED, moved.joined), (USER_LEFT, moved.left)):
             for one in people:
-                self.tell_event(event, one.person(self.document_id), skip=sid)
+                self.tell_encoded(event.encode(one.person(self.document_id)), skip=sid)
         self.tell_states(moved.states)
 
-    def tell_event(self, event: str, payload: Wire, *, skip: str | None = None) -> None:
+    def tell_encoded(self, encoded: Encoded, *, skip: str | None = None) -> None:
         """Something without bytes in it."""
-        encoded = encode_event(event, [payload])
         for connection in list(self.members):
             if connection.sid != skip:
                 connection.send(encoded)
@@ -156,18 +172,10 @@ class Room:
         """Give a newcomer everybody's awareness."""
         states = self.participants.states()
         if states:
-            payload: Wire = {"document_id": self.document_id, "user_id": None, "socket_id": None}
-            payload["update"] = in_form(write_awareness(states), member.listed)
-            member.connection.send(encode_event("ydoc:awareness:update", [payload]))
-
-    def _send(self, event: str, payload: Wire, name: str, data: bytes, skip: str | None) -> None:
-        """Encoded once for each of the two forms that somebody uses."""
-        forms: dict[bool, Encoded] = {}
-        for connection, member in list(self.members.items()):
-            if connection.sid == skip:
-                continue
-            encoded = forms.get(member.listed)
-            if encoded is None:
-                full = {**payload, name: in_form(data, member.listed)}
-                encoded = forms[member.listed] = encode_event(event, [full])
-            connection.send(encoded)
+            payload: AwarenessTold = {
+                "document_id": self.document_id,
+                "user_id": None,
+                "socket_id": None,
+                "update": in_form(write_awareness(states), member.listed),
+            }
+            member.connection.send(AWARENESS_UPDATE.encode(payload))

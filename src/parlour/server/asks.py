@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import orjson
 import structlog
@@ -21,6 +21,17 @@ from parlour.ports import Lost
 from parlour.server.connections import Caller, Connection
 from parlour.server.feeds import Feed
 from parlour.server.streams import NewData
+from parlour.wire.records import AskFields, AskSpec, Author, MessageFields
+from parlour.wire.told import (
+    ASK,
+    ASK_CLOSED,
+    ASKED,
+    MESSAGE,
+    MESSAGE_UPDATE,
+    AskClosed,
+    Asked,
+    AskedMessage,
+)
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -92,24 +103,24 @@ class Asks:
     ) -> tuple[NewData, NewData]:
         """The question as a message of the conversation, and the ask that refers to it."""
         now = self._node.clock.now_ms()
-        message = {
+        message: MessageFields = {
             "id": message_id,
             "role": "assistant",
-            "author": dict(author) if author else None,
+            "author": cast(Author | None, author),
             "content": content,
             "created_at": now,
             "run_id": run.id,
             "data": {"ask_id": ask_id},
         }
-        ask = {
+        asked: AskFields = {
             "ask_id": ask_id,
             "message_id": message_id,
             "content": content,
-            "author": dict(author) if author else None,
-            "spec": {**spec, "timeout_at": now + int(timeout * 1000)},
+            "author": cast(Author | None, author),
+            "spec": cast(AskSpec, {**spec, "timeout_at": now + int(timeout * 1000)}),
             "run_id": run.id,
         }
-        return ("message", message), ("ask", ask)
+        return MESSAGE(message), ASK(asked)
 
     async def _tell_connections(self, run: Run, ask: Mapping[str, Any]) -> None:
         """The session whose run asks; a guest's only as long as the conversation is shared with the guest."""
@@ -126,8 +137,12 @@ class Asks:
 
     def _put(self, connection: Connection, ask: Mapping[str, Any]) -> None:
         """Existing clients hear `ask` as an event of its own and may answer in its acknowledgement."""
-        message = {"id": ask["message_id"], "content": ask["content"], "author": ask["author"]}
-        payload = {
+        message: AskedMessage = {
+            "id": ask["message_id"],
+            "content": ask["content"],
+            "author": ask["author"],
+        }
+        payload: Asked = {
             "ask_id": ask["ask_id"],
             "message": message,
             "spec": ask["spec"],
@@ -140,7 +155,7 @@ class Asks:
                 work = self._answer_from_ack(caller, ask["ask_id"], args[0])
                 self._node.tasks.spawn(work, "ask answered by acknowledgement")
 
-        connection.link.call("ask", [payload], done)
+        connection.link.call(ASKED.name, [payload], done)
 
     async def _answer_from_ack(self, caller: Caller, ask_id: str, answer: Any) -> None:
         try:
@@ -166,13 +181,17 @@ class Asks:
         }
 
     async def _close(
-        self, run: Run, ask_id: str, outcome: str, closed: asyncio.Future[Closed]
+        self,
+        run: Run,
+        ask_id: str,
+        outcome: Literal["cancelled", "expired"],
+        closed: asyncio.Future[Closed],
     ) -> Closed:
         """Close without an answer, unless somebody was faster: then that answer counts."""
-        data = {"ask_id": ask_id, "outcome": outcome, "answered_by": None}
+        data: AskClosed = {"ask_id": ask_id, "outcome": outcome, "answered_by": None}
         appended = await self._node.streams.append(
             run.stream_name,
-            ("ask:closed", data),
+            ASK_CLOSED(data),
             cause=run.id,
             fence=run.fence,
             dedupe=Dedupe(_key(ask_id), orjson.dumps(data)),
@@ -229,7 +248,7 @@ class Asks:
         )
         check_files(ask["spec"], files)
         by = caller.user.author()
-        closed = {
+        closed: AskClosed = {
             "ask_id": ask["ask_id"],
             "outcome": "answered",
             "answered_by": by,
@@ -238,7 +257,7 @@ class Asks:
         receipt = orjson.dumps({**closed, "command_id": command_id})
         appended = await self._node.streams.append(
             stream,
-            ("ask:closed", closed),
+            ASK_CLOSED(closed),
             *([] if shown else self._show(ask, accepted, files, caller)),
             source=f"user:{caller.user.id}",
             cause=command_id,
@@ -256,8 +275,8 @@ class Asks:
         if "action" in accepted:
             chosen = accepted["action"]
             data = {"ask_id": ask["ask_id"], "selected": chosen.get("label") or chosen.get("name")}
-            return [("message:update", {"id": ask["message_id"], "data": data})]
-        message = {
+            return [MESSAGE_UPDATE({"id": ask["message_id"], "data": data})]
+        message: MessageFields = {
             "id": self._node.new_id(),
             "role": "user",
             "author": caller.user.author(),
@@ -265,7 +284,9 @@ class Asks:
             "created_at": self._node.clock.now_ms(),
             "data": {"answers": ask["ask_id"]},
         }
-        return [("message", {**message, "files": files} if files else message)]
+        if files:
+            message["files"] = files
+        return [MESSAGE(message)]
 
     async def _wake_app(
         self,
@@ -288,7 +309,7 @@ class Asks:
         if finished or (running and held):
             return
         chat = await self._node.chats.open(caller, thread_id)
-        message = {
+        message: MessageFields = {
             "id": self._node.new_id(),
             "role": "user",
             "author": caller.user.author(),

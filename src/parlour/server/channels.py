@@ -27,7 +27,7 @@ from parlour.core.users import User
 from parlour.errors import Forbidden, NotFound, ParlourError, Unavailable
 from parlour.ports import Announcement, ChannelPage, ChannelStore
 from parlour.server.connections import Caller, Connection
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import ACCESS_UPDATED, ERROR
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -194,7 +194,7 @@ class Channels:
             await self.enter(connection)
         except ParlourError as error:
             log.warning("channels not entered", user=connection.user.id, error=str(error))
-            connection.send(encode_event("error", [{"event": "connect", "error": error.to_wire()}]))
+            connection.send(ERROR.encode({"event": "connect", "error": error.to_wire()}))
 
     async def _invite(self, announcement: Announcement) -> None:
         """Before they are told so, new members enter the room on every node."""
@@ -291,7 +291,7 @@ class Channels:
 
     def _expel(self, connection: Connection, room: str, reason: str) -> None:
         self._node.hub.leave(room, connection)
-        connection.send(encode_event("access:updated", [{"room": room, "reason": reason}]))
+        connection.send(ACCESS_UPDATED.encode({"room": room, "reason": reason}))
 
     # -- history ---------------------------------------------------------------------------------
 

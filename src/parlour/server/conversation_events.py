@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from parlour.errors import InvalidPayload
 from parlour.server.streams import NewData
+from parlour.wire.told import FILES, MESSAGE_DELTA, MESSAGE_REPLACE, SOURCE, STATUS
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -70,17 +71,17 @@ def conversation_event(event: EmittedEvent, message_id: str) -> NewData:
     match ALIASES.get(name, name):
         case "status":
             text = body.get("text", body.get("description", ""))
-            return "status", {**body, "message_id": message_id, "text": text}
+            return STATUS.type, {**body, "message_id": message_id, "text": text}
         case "message":
-            return "message:delta", {"id": message_id, "text": _text(body)}
+            return MESSAGE_DELTA({"id": message_id, "text": _text(body)})
         case "replace":
-            return "message:replace", {"id": message_id, "content": _text(body)}
+            return MESSAGE_REPLACE({"id": message_id, "content": _text(body)})
         case "files":
             if not isinstance(body.get("files"), list):
                 raise InvalidPayload("files: a list is needed")
-            return "files", {"message_id": message_id, "files": body["files"]}
+            return FILES({"message_id": message_id, "files": body["files"]})
         case "source":
-            return "source", {"message_id": message_id, "source": body.get("source", body)}
+            return SOURCE({"message_id": message_id, "source": body.get("source", body)})
     return name, {**body, "message_id": message_id}
 
 

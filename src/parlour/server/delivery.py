@@ -14,6 +14,7 @@ from parlour.server.hub import Hub
 from parlour.wire.events import event_name, event_payload
 from parlour.wire.packets import Encoded, join_encoded
 from parlour.wire.socketio import MAIN, encode_event
+from parlour.wire.told import ACCESS_UPDATED
 
 
 class Delivery:
@@ -70,7 +71,7 @@ class Delivery:
 
     def lost(self, stream: str) -> None:
         """Continuity is broken: everybody is told to subscribe again; who followed by position leaves."""
-        notice = encode_event("access:updated", [{"room": stream, "reason": "position_lost"}])
+        notice = ACCESS_UPDATED.encode({"room": stream, "reason": "position_lost"})
         renewed = self.renew(stream)
         if renewed and stream.startswith("channel:"):
             self.review(stream)

@@ -13,7 +13,7 @@ import structlog
 
 from parlour.errors import ParlourError
 from parlour.server.connections import Connection
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import ERROR
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -63,7 +63,7 @@ class Entrances:
             members = await channels.members_of_any(list(newcomers))
         except ParlourError as error:
             log.warning("channels not entered", users=len(newcomers), error=str(error))
-            failed = encode_event("error", [{"event": "connect", "error": error.to_wire()}])
+            failed = ERROR.encode({"event": "connect", "error": error.to_wire()})
             for connections in newcomers.values():
                 for connection in connections:
                     connection.send(failed)

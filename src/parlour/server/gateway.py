@@ -24,7 +24,7 @@ from parlour.server.accounts import Identity, Revocation
 from parlour.server.connections import Connection
 from parlour.server.endpoint import Ack, Handshake, Link
 from parlour.wire.events import ConnectAuth
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import ERROR, HISTORY, RECONNECT, History
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -181,13 +181,13 @@ class Gateway:
             answer = await node.recovery.subscribe(caller, connection, stream, None, 1)
             node.sharing.entered(connection, stream, answer["permission"])
             messages = answer["snapshot"]["messages"]
-            history = {
+            history: History = {
                 "thread_id": thread_id,
                 "messages": messages,
                 "position": answer["position"],
                 "permission": answer["permission"],
             }
-            connection.send(encode_event("messages:history", [history]))
+            connection.send(HISTORY.encode(history))
             log.info("history sent", messages=len(messages), user=caller.user.id, thread=thread_id)
             node.presence.greet(connection, stream)
             if answer["permission"] != "read":
@@ -195,7 +195,7 @@ class Gateway:
         except ParlourError as error:
             if isinstance(error, Forbidden):
                 node.knocks.wait(connection, stream)
-            connection.send(encode_event("error", [{"event": "connect", "error": error.to_wire()}]))
+            connection.send(ERROR.encode({"event": "connect", "error": error.to_wire()}))
         finally:
             connection.working = False
             node.router.resume(connection)
@@ -247,7 +247,7 @@ class Gateway:
 
     def dismiss(self, connection: Connection, reason: str, after_ms: int = 1000) -> None:
         """Tell a connection why it is closed, and close it."""
-        connection.send(encode_event("reconnect", [{"reason": reason, "after_ms": after_ms}]))
+        connection.send(RECONNECT.encode({"reason": reason, "after_ms": after_ms}))
         connection.link.close(reason)
 
     def _watch_expiry(self, connection: Connection) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from parlour.errors import ParlourError
 from parlour.server.connections import Connection
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import ACCESS_UPDATED
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -90,7 +90,7 @@ class Knocks:
             log.warning("who waits at a room was not told", room=room, error=str(error))
 
     def _let_in(self, room: str, user_id: str) -> None:
-        notice = encode_event("access:updated", [{"room": room, "reason": GRANTED}])
+        notice = ACCESS_UPDATED.encode({"room": room, "reason": GRANTED})
         for connection in list(self._rooms.get(room, ())):
             if connection.user.id == user_id:
                 self.leave(connection, room)

@@ -28,6 +28,7 @@ from parlour.server.projector import Projector
 from parlour.server.synchroniser import Synchroniser
 from parlour.server.tasks import Tasks
 from parlour.telemetry import Metrics
+from parlour.wire.told import MESSAGE, MESSAGE_DELETE
 
 READ_PAGE = 10_000
 ROLES = frozenset({"user", "assistant", "system"})
@@ -71,7 +72,9 @@ class MessageWindow:
     ) -> list[Message]:
         """Append several messages in one round trip: all or none."""
         stored = [self._complete(message) for message in messages]
-        records = [NewEvent("message", one, self._clock.now_ms(), _source(one)) for one in stored]
+        records = [
+            NewEvent(MESSAGE.type, one, self._clock.now_ms(), _source(one)) for one in stored
+        ]
         receipt = orjson.dumps(stored)
         key = "msg:" + ",".join(message["id"] for message in stored)
         appended = await self._log.append(
@@ -87,7 +90,7 @@ class MessageWindow:
         """Delete for good, in window and database. Raises `NotFound`."""
         if all(message["id"] != message_id for message in await self.get_messages(session_id)):
             raise NotFound("There is no such message.")
-        gone = NewEvent("message:delete", {"id": message_id}, self._clock.now_ms())
+        gone = NewEvent(*MESSAGE_DELETE({"id": message_id}), self._clock.now_ms())
         await self._log.append(_stream(session_id), [gone])
 
     async def get_messages(self, session_id: str, limit: int | None = None) -> list[Message]:

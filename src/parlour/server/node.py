@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 import structlog
@@ -61,6 +61,8 @@ from parlour.server.tasks import Tasks
 from parlour.server.typists import Typing
 from parlour.server.usage import UsageOfModels
 from parlour.telemetry import Metrics
+from parlour.wire.records import Failure, FileRef, ThreadRow
+from parlour.wire.told import THREAD_UPDATED
 
 log = structlog.get_logger(__name__)
 
@@ -230,13 +232,14 @@ class Node:
 
     async def attachments(
         self, user: User, file_ids: Sequence[str], *, thread_id: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[FileRef]:
         """The descriptions of a user's files, as messages carry them; in a conversation (`thread_id`) those
         that were uploaded for none become its own, so that its readers may read them. Raises `NotFound`,
         `TooLarge`."""
         if len(file_ids) > self.settings.max_files_per_message:
             raise TooLarge(f"At most {self.settings.max_files_per_message} files are accepted.")
-        described, loose = [], []
+        described: list[FileRef] = []
+        loose: list[str] = []
         for file_id in file_ids:
             record = await self.files.file(file_id)
             if record is None or record.user_id != user.id:
@@ -256,7 +259,7 @@ class Node:
             await self.files.place(loose, thread_id)
         return described
 
-    def describe_failure(self, failure: BaseException, reference: str) -> dict[str, Any]:
+    def describe_failure(self, failure: BaseException, reference: str) -> Failure:
         """What a person is told of a handler's exception: never a trace, never its text unless it is ours."""
         if isinstance(failure, CommandError | CallError):
             return {"code": failure.code, "message": failure.message, "reference": reference}
@@ -319,7 +322,9 @@ class Node:
             self._listed[thread.id] = listed
             if len(self._listed) > LISTED_KEPT:
                 self._listed.pop(next(iter(self._listed)))
-            await self.notify_user(thread.user_id, ("thread:updated", {"thread": listed}))
+            await self.notify_user(
+                thread.user_id, THREAD_UPDATED({"thread": cast(ThreadRow, listed)})
+            )
             if thread.shared:
                 await self.sharing.tell_guests(thread)
 

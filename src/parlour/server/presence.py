@@ -26,7 +26,8 @@ from parlour.core.presence import (
 )
 from parlour.errors import ParlourError
 from parlour.server.connections import Connection
-from parlour.wire.socketio import encode_event
+from parlour.wire import records
+from parlour.wire.told import PRESENCE, PresenceNews
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -204,7 +205,7 @@ class Presences:
         difference = room.presence.difference(after, user_ids)
         room.presence = after
         if difference and self._node.hub.occupied(name):
-            self._node.hub.broadcast(name, encode_event("presence", [_news(name, difference)]))
+            self._node.hub.broadcast(name, PRESENCE.encode(_news(name, difference)))
 
     # -- newcomers -------------------------------------------------------------------------------
 
@@ -222,9 +223,15 @@ class Presences:
             person = room.here.get(user_id)
             if person is not None:
                 people[user_id] = Present(user_id, person.name, person.awake <= 0)
-        listed = [person.to_wire() for person in list(people.values())[:LISTED]]
-        payload = {"room": name, "joined": listed, "left": [], "changed": [], "full": True}
-        connection.send(encode_event("presence", [{**payload, "count": len(people)}]))
+        news: PresenceNews = {
+            "room": name,
+            "joined": [_told(person) for person in list(people.values())[:LISTED]],
+            "left": [],
+            "changed": [],
+            "full": True,
+            "count": len(people),
+        }
+        connection.send(PRESENCE.encode(news))
 
     def people(self, name: str) -> list[Present]:
         """Who is in a room that this node has members of."""
@@ -342,10 +349,14 @@ def _packed(person: Present) -> list[Any]:
     return [person.id, person.name, person.away]
 
 
-def _news(name: str, difference: Difference) -> dict[str, Any]:
+def _news(name: str, difference: Difference) -> PresenceNews:
     return {
         "room": name,
-        "joined": [person.to_wire() for person in difference.joined],
-        "left": [{**person.to_wire(), "status": str(Status.OFFLINE)} for person in difference.left],
-        "changed": [person.to_wire() for person in difference.changed],
+        "joined": [_told(person) for person in difference.joined],
+        "left": [_told(person, Status.OFFLINE) for person in difference.left],
+        "changed": [_told(person) for person in difference.changed],
     }
+
+
+def _told(person: Present, status: Status | None = None) -> records.Present:
+    return {"id": person.id, "name": person.name, "status": (status or person.status).value}

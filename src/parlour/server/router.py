@@ -27,7 +27,7 @@ from parlour.server.connections import Caller, Command, Connection
 from parlour.server.endpoint import Ack
 from parlour.telemetry import speaker
 from parlour.wire.events import Payload
-from parlour.wire.socketio import encode_event
+from parlour.wire.told import ERROR
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -191,7 +191,7 @@ class Router:
             ack({"ok": False, "error": body})
         else:
             # Older clients ask for no acknowledgement: they hear an event instead.
-            connection.send(encode_event("error", [{"event": event, "error": body}]))
+            connection.send(ERROR.encode({"event": event, "error": body}))
 
     def _describe(self, event: str, error: Exception) -> dict[str, Any]:
         # Made-up names share one label.

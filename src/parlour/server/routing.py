@@ -20,6 +20,7 @@ from parlour.ports import PoolEntry
 from parlour.server.registrar import GRACE_MS
 from parlour.wire.packets import Encoded
 from parlour.wire.socketio import encode_event
+from parlour.wire.told import ACCESS_UPDATED
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -180,7 +181,7 @@ class Routing:
 
     def _leave_here(self, room: str, users: Sequence[str], reason: str | None) -> int:
         hub, left = self._node.hub, 0
-        notice = encode_event("access:updated", [{"room": room, "reason": reason}])
+        notice = ACCESS_UPDATED.encode({"room": room, "reason": reason})
         for connection in [one for user in users for one in hub.members(f"user:{user}")]:
             if room in connection.rooms:
                 hub.leave(room, connection)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,6 +30,9 @@ from parlour.ports import Lease, Lost
 from parlour.server.chats import Chat
 from parlour.server.streams import NewData
 from parlour.server.token_stream import TokenStream
+from parlour.wire.records import MessageFields, Outcome, RunEnd
+from parlour.wire.records import Run as RunRecord
+from parlour.wire.told import MESSAGE, RUN_ENDED, RUN_STARTED
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -105,7 +108,7 @@ class Run:
         spec: dict[str, Any],
         content: str,
         *,
-        author: dict[str, Any] | None = None,
+        author: Mapping[str, Any] | None = None,
         timeout: float,
     ) -> dict[str, Any] | None:
         """Put a durable question and wait at most `timeout` seconds for its one answer:
@@ -141,10 +144,14 @@ class Run:
     async def _begin(self) -> bool:
         """Announce the run. Of two nodes that both think it is theirs only one begins it: the log knows
         the key of the other's `run:started`."""
-        started = {"run_id": self.id, "handler": self.handler, "by": self.chat.user.author()}
+        started: RunRecord = {
+            "run_id": self.id,
+            "handler": self.handler,
+            "by": self.chat.user.author(),
+        }
         appended = await self.node.streams.append(
             self.stream_name,
-            ("run:started", started),
+            RUN_STARTED(started),
             cause=self.id,
             fence=self.fence,
             dedupe=Dedupe(f"run:{self.id}"),
@@ -154,11 +161,11 @@ class Run:
     async def end_unstarted(self, failure: ParlourError | None = None) -> str:
         """The terminal event of a run that was stopped while it waited, or could not start: whoever
         was told its id waits for its end. Gives back the outcome."""
-        outcome = "stopped" if failure is None else "failed"
+        outcome: Outcome = "stopped" if failure is None else "failed"
         await self._write_terminal(await self._closing_events(outcome, failure))
         return outcome
 
-    async def _execute(self) -> tuple[str, BaseException | None]:
+    async def _execute(self) -> tuple[Outcome, BaseException | None]:
         self.task = asyncio.create_task(self._guarded(), name=f"run {self.id}")
         first = asyncio.FIRST_COMPLETED
         try:
@@ -204,30 +211,28 @@ class Run:
             for writer in self._streams.values():
                 await writer.settle()
 
-    async def _closing_events(self, outcome: str, failure: BaseException | None) -> list[NewData]:
+    async def _closing_events(
+        self, outcome: Outcome, failure: BaseException | None
+    ) -> list[NewData]:
         """A failed run shows a message that carries a reference, never a trace."""
-        ended: dict[str, Any] = {"run_id": self.id, "outcome": outcome}
+        ended: RunEnd = {"run_id": self.id, "outcome": outcome}
         events: list[NewData] = []
         if failure is not None:
             reference = self.node.new_id()[:12]
             log.error("handler failed", handler=self.handler, reference=reference, exc_info=failure)
             error = self.node.describe_failure(failure, reference)
             ended["error"] = error
-            events.append(
-                (
-                    "message",
-                    {
-                        "id": self.node.new_id(),
-                        "role": "error",
-                        "author": None,
-                        "content": error["message"],
-                        "created_at": self.node.clock.now_ms(),
-                        "run_id": self.id,
-                        "data": {"code": error["code"], "reference": reference},
-                    },
-                )
-            )
-        events.append(("run:ended", ended))
+            shown: MessageFields = {
+                "id": self.node.new_id(),
+                "role": "error",
+                "author": None,
+                "content": error["message"],
+                "created_at": self.node.clock.now_ms(),
+                "run_id": self.id,
+                "data": {"code": error["code"], "reference": reference},
+            }
+            events.append(MESSAGE(shown))
+        events.append(RUN_ENDED(ended))
         return events
 
     async def _write_terminal(self, events: list[NewData]) -> None:

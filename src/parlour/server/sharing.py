@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 import structlog
@@ -28,7 +28,15 @@ from parlour.core.users import User
 from parlour.errors import NotFound, ParlourError, Unavailable
 from parlour.ports import SharedThread, ThreadRecord, ThreadSharing, ThreadStore
 from parlour.server.connections import Caller, Connection
-from parlour.wire.socketio import encode_event
+from parlour.wire.records import ThreadRow
+from parlour.wire.told import (
+    ACCESS_UPDATED,
+    CHAT_ACCESS,
+    THREAD_DELETED,
+    THREAD_SHARED_UPDATED,
+    AccessChanged,
+    AccessUpdated,
+)
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -136,7 +144,9 @@ class Sharing:
     async def _tell_guest(self, thread: ThreadRecord, sharing: ThreadSharing, user_id: str) -> None:
         right: Right = "write" if sharing.grants[f"user:{user_id}"] == "write" else "read"
         listed = SharedThread(thread, sharing.owner_name, right).listed()
-        await self._node.notify_user(user_id, ("thread:shared:updated", {"thread": listed}))
+        await self._node.notify_user(
+            user_id, THREAD_SHARED_UPDATED({"thread": cast(ThreadRow, listed)})
+        )
 
     # -- who is there ----------------------------------------------------------------------------
 
@@ -205,8 +215,8 @@ class Sharing:
             self._expel(connection, room, "removed")
         elif (permission == "read") != self.only_reads(connection, room):
             self.entered(connection, room, permission)
-            news = {"room": room, "reason": "permission", "permission": permission}
-            connection.send(encode_event("access:updated", [news]))
+            news: AccessUpdated = {"room": room, "reason": "permission", "permission": permission}
+            connection.send(ACCESS_UPDATED.encode(news))
 
     def _expel_guests(self, room: str) -> None:
         """Whoever is not known to be allowed leaves; the clients come back and are asked for again."""
@@ -217,7 +227,7 @@ class Sharing:
 
     def _expel(self, connection: Connection, room: str, reason: str) -> None:
         self._node.hub.leave(room, connection)
-        connection.send(encode_event("access:updated", [{"room": room, "reason": reason}]))
+        connection.send(ACCESS_UPDATED.encode({"room": room, "reason": reason}))
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -228,11 +238,11 @@ class Sharing:
         self._gone(f"thread:{thread_id}")
         await self._tell_nodes(thread_id)
         # The last event: whoever follows it, with whatever client on whatever node, is asked for again.
-        gone = {"by": user.author(), "deleted": True}
-        await self._node.streams.append(f"thread:{thread_id}", ("chat:access", gone))
+        gone: AccessChanged = {"by": user.author(), "deleted": True}
+        await self._node.streams.append(f"thread:{thread_id}", CHAT_ACCESS(gone))
         people = [] if sharing is None else [sharing.owner_id, *users_of(sharing.grants)]
         for user_id in dict.fromkeys([user.id, *people]):
-            await self._node.notify_user(user_id, ("thread:deleted", {"id": thread_id}))
+            await self._node.notify_user(user_id, THREAD_DELETED({"id": thread_id}))
 
     async def _tell_nodes(self, thread_id: str) -> None:
         """So that none of them takes it for one that is still there."""

@@ -13,6 +13,7 @@ from parlour.core.thread import ThreadState
 from parlour.errors import LeaseLost, ParlourError, PositionLost
 from parlour.ports import Lease
 from parlour.server.connections import Caller
+from parlour.wire.told import RUN_ENDED
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -138,7 +139,7 @@ class Sweeper:
             log.warning("run interrupted", thread=thread_id, run=run_id, handler=run.get("handler"))
             await node.streams.append(
                 stream,
-                ("run:ended", {"run_id": run_id, "outcome": "interrupted"}),
+                RUN_ENDED({"run_id": run_id, "outcome": "interrupted"}),
                 source="system",
                 cause=run_id,
                 fence=fence,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from parlour.core.thread import DELTA
 from parlour.errors import ParlourError
+from parlour.wire.told import MESSAGE_DELTA
 
 if TYPE_CHECKING:
     from parlour.server.runs import Run
@@ -63,7 +63,7 @@ class TokenStream:
                 text = "".join(self._pending)
                 self._pending.clear()
                 self._size = 0
-                await self._run.emit((DELTA, {"id": self._message_id, "text": text}))
+                await self._run.emit(MESSAGE_DELTA({"id": self._message_id, "text": text}))
         except ParlourError as error:
             self._error = error
             self._pending.clear()

@@ -40,6 +40,22 @@ from parlour.core.channels import (
     may_remove,
 )
 from parlour.errors import Conflict, Forbidden, InvalidPayload, NotFound, TooLarge
+from parlour.wire.records import ChannelInfo, Person
+from parlour.wire.told import (
+    ADDED_TO_CHANNEL,
+    CHANNEL_CREATED,
+    CHANNEL_DELETED,
+    CHANNEL_MUTED,
+    CHANNEL_READ,
+    CHANNEL_UPDATED,
+    MEMBER_ADDED,
+    MEMBER_REMOVED,
+    OWN_CHANNEL_DELETED,
+    REMOVED_FROM_CHANNEL,
+    AddedToChannel,
+    ChannelUpdated,
+    RoleChange,
+)
 
 # -- channels --------------------------------------------------------------------------------------
 
@@ -74,13 +90,14 @@ def create(work: Work, change: CreateChannel) -> Wire:
     roles = {one: owner if one == work.actor.id else Role.MEMBER for one in people}
     _enter(work, change.channel_id, roles, read_seq=0)
     wire = _wire(work, change.channel_id)
-    work.tell_channel(change.channel_id, ("channel:created", None, {"channel": wire}))
+    work.tell_channel(change.channel_id, (None, CHANNEL_CREATED({"channel": wire})))
     for user_id in people:
-        work.tell_user(user_id, "member:added", {"channel_id": change.channel_id, "channel": wire})
+        added: AddedToChannel = {"channel_id": change.channel_id, "channel": wire}
+        work.tell_user(user_id, ADDED_TO_CHANNEL(added))
     return {"channel": wire, "created": True}
 
 
-def _existing(work: Work, key: str | None) -> Wire:
+def _existing(work: Work, key: str | None) -> ChannelInfo:
     """The direct channel of this set; any other clash is of ids."""
     row = None
     if key is not None:
@@ -116,8 +133,8 @@ def change_channel(work: Work, change: UpdateChannel) -> Wire:
     if change.grants is not None:
         _grant(work, row.id, ChannelKind(row.kind), change.grants, default={})
     wire = _wire(work, row.id)
-    body = {"channel": wire, "access_changed": change.grants is not None}
-    work.tell_channel(row.id, ("channel:updated", None, body))
+    told: ChannelUpdated = {"channel": wire, "access_changed": change.grants is not None}
+    work.tell_channel(row.id, (None, CHANNEL_UPDATED(told)))
     return {"channel": wire}
 
 
@@ -139,9 +156,9 @@ def remove_channel(work: Work, change: DeleteChannel) -> Wire:
     )
     gone: Wire = {"deleted_at": work.at, "direct_key": None, "data": {}, "member_count": 0}
     work.connection.execute(update(channels).where(channels.c.id == row.id).values(gone))
-    work.tell_channel(row.id, ("channel:deleted", None, {"channel_id": row.id}))
+    work.tell_channel(row.id, (None, CHANNEL_DELETED({"channel_id": row.id})))
     for user_id in members:
-        work.tell_user(user_id, "channel:deleted", {"channel_id": row.id})
+        work.tell_user(user_id, OWN_CHANNEL_DELETED({"channel_id": row.id}))
     return {"channel_id": row.id}
 
 
@@ -169,7 +186,7 @@ def _grant(
         work.connection.execute(grants.insert(), {**row, "read": True, "write": what == "write"})
 
 
-def _wire(work: Work, channel_id: str) -> Wire:
+def _wire(work: Work, channel_id: str) -> ChannelInfo:
     row = channel_row(work.connection, channel_id)
     assert row is not None  # this transaction has it locked
     return channel_wire(work.connection, row)
@@ -194,15 +211,15 @@ def add_members(work: Work, change: AddMembers) -> Wire:
     return {"channel": _wire(work, row.id), "added": sorted(fresh)}
 
 
-def _tell_added(work: Work, channel_id: str, people: Mapping[str, Wire]) -> None:
+def _tell_added(work: Work, channel_id: str, people: Mapping[str, Person]) -> None:
     wire = _wire(work, channel_id)
     events = [
-        ("member:added", None, {"user": one, "user_id": one["id"], "role": Role.MEMBER.value})
+        (None, MEMBER_ADDED({"user": one, "user_id": one["id"], "role": "member"}))
         for one in people.values()
     ]
     work.tell_channel(channel_id, *events)
     for user_id in people:
-        work.tell_user(user_id, "member:added", {"channel_id": channel_id, "channel": wire})
+        work.tell_user(user_id, ADDED_TO_CHANNEL({"channel_id": channel_id, "channel": wire}))
 
 
 def remove_member(work: Work, change: RemoveMember) -> Wire:
@@ -219,8 +236,8 @@ def remove_member(work: Work, change: RemoveMember) -> Wire:
         )
     )
     _count(work, row.id, -1)
-    work.tell_channel(row.id, ("member:removed", None, {"user_id": change.user_id}))
-    work.tell_user(change.user_id, "member:removed", {"channel_id": row.id})
+    work.tell_channel(row.id, (None, MEMBER_REMOVED({"user_id": change.user_id})))
+    work.tell_user(change.user_id, REMOVED_FROM_CHANNEL({"channel_id": row.id}))
     return {"channel_id": row.id, "user_id": change.user_id}
 
 
@@ -234,9 +251,9 @@ def set_role(work: Work, change: SetRole) -> Wire:
         .where(channel_members.c.channel_id == row.id, channel_members.c.user_id == change.user_id)
         .values(role=change.role.value)
     )
-    member = {"user_id": change.user_id, "role": change.role.value}
-    body = {"channel": _wire(work, row.id), "member": member}
-    work.tell_channel(row.id, ("channel:updated", None, body))
+    member: RoleChange = {"user_id": change.user_id, "role": change.role.value}
+    told: ChannelUpdated = {"channel": _wire(work, row.id), "member": member}
+    work.tell_channel(row.id, (None, CHANNEL_UPDATED(told)))
     return {"channel_id": row.id, **member}
 
 
@@ -317,8 +334,8 @@ def mark_read(work: Work, change: MarkRead) -> Wire:
         read_seq = message.seq
     if read_seq > me.read_seq:
         _mark(work, row.id, read_seq=read_seq)
-        body = {"channel_id": row.id, "read_seq": read_seq}
-        work.tell_user(work.actor.id, "channel:read", body)
+        told = CHANNEL_READ({"channel_id": row.id, "read_seq": read_seq})
+        work.tell_user(work.actor.id, told)
     return {"channel_id": row.id, "read_seq": max(read_seq, me.read_seq)}
 
 
@@ -326,8 +343,8 @@ def mute(work: Work, change: Mute) -> Wire:
     row, me = _own(work, change.channel_id)
     if me.muted != change.muted:
         _mark(work, row.id, muted=change.muted)
-        body = {"channel_id": row.id, "muted": change.muted}
-        work.tell_user(work.actor.id, "channel:muted", body)
+        told = CHANNEL_MUTED({"channel_id": row.id, "muted": change.muted})
+        work.tell_user(work.actor.id, told)
     return {"channel_id": row.id, "muted": change.muted}
 
 

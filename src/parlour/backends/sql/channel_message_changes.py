@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, select, update
 
+from parlour.backends.sql.announcements import NewData
 from parlour.backends.sql.channel_rows import (
     Wire,
     fresh_message_wire,
@@ -37,6 +38,18 @@ from parlour.core.channels import (
     permits,
 )
 from parlour.errors import Forbidden, InvalidPayload, TooLarge
+from parlour.wire.records import ChannelMessage
+from parlour.wire.told import (
+    CHANNEL_MESSAGE,
+    CHANNEL_MESSAGE_DELETE,
+    CHANNEL_MESSAGE_REPLY,
+    CHANNEL_MESSAGE_UPDATE,
+    REACTION_ADD,
+    REACTION_REMOVE,
+    ChannelMessageDeleted,
+    Reacted,
+    Replied,
+)
 
 # -- writing ---------------------------------------------------------------------------------------
 
@@ -59,7 +72,7 @@ def post(work: Work, change: PostMessage) -> Wire:
             {"file_id": file["id"], "message_id": change.message_id, "channel_id": row.id},
         )
     wire = fresh_message_wire(values)
-    events: list[tuple[str, str | None, Wire]] = [("message", wire["id"], wire)]
+    events: list[tuple[str | None, NewData]] = [(wire["id"], CHANNEL_MESSAGE(wire))]
     if parent is None:
         _follow(work, row.id, change.message_id, work.actor.id)
     else:
@@ -106,7 +119,7 @@ def _parent(work: Work, change: PostMessage) -> Row[Any] | None:
 
 def _reply_event(
     work: Work, channel_id: str, parent: Row[Any], *, reply_id: str | None
-) -> tuple[str, str | None, Wire]:
+) -> tuple[str, NewData]:
     """Count the parent's replies again, and say so; a new reply's author takes part from now on."""
     replies = select(func.count(), func.max(channel_messages.c.created_at)).where(
         channel_messages.c.parent_id == parent.id, channel_messages.c.deleted_at.is_(None)
@@ -119,8 +132,8 @@ def _reply_event(
     )
     if reply_id is not None:
         _follow(work, channel_id, parent.id, work.actor.id)
-    body = {"parent": _shown(work, channel_id, parent.id), "reply_id": reply_id}
-    return "message:reply", parent.id, body
+    told: Replied = {"parent": _shown(work, channel_id, parent.id), "reply_id": reply_id}
+    return parent.id, CHANNEL_MESSAGE_REPLY(told)
 
 
 def _follow(work: Work, channel_id: str, message_id: str, user_id: str) -> None:
@@ -141,7 +154,7 @@ def _note_mentions(work: Work, channel_id: str, message_id: str, named: tuple[st
         )
 
 
-def _shown(work: Work, channel_id: str, message_id: str) -> Wire:
+def _shown(work: Work, channel_id: str, message_id: str) -> ChannelMessage:
     row = message_row(work.connection, channel_id, message_id)
     assert row is not None  # this transaction wrote or locked it
     return message_wire(work.connection, row)
@@ -166,7 +179,7 @@ def edit(work: Work, change: EditMessage) -> Wire:
     _forget(work, channel_mentions, message.id)
     _note_mentions(work, row.id, message.id, named)
     wire = _shown(work, row.id, message.id)
-    work.tell_channel(row.id, ("message:update", message.id, wire))
+    work.tell_channel(row.id, (message.id, CHANNEL_MESSAGE_UPDATE(wire)))
     return {"message": wire}
 
 
@@ -190,8 +203,12 @@ def remove(work: Work, change: DeleteMessage) -> Wire:
     )
     for table in (channel_mentions, channel_reactions, channel_files):
         _forget(work, table, message.id)
-    gone = {"id": message.id, "parent_id": message.parent_id, "deleted_at": work.at}
-    events: list[tuple[str, str | None, Wire]] = [("message:delete", message.id, gone)]
+    gone: ChannelMessageDeleted = {
+        "id": message.id,
+        "parent_id": message.parent_id,
+        "deleted_at": work.at,
+    }
+    events: list[tuple[str | None, NewData]] = [(message.id, CHANNEL_MESSAGE_DELETE(gone))]
     if message.parent_id is not None:
         parent = message_row(work.connection, row.id, message.parent_id)
         if parent is not None:
@@ -225,10 +242,15 @@ def react(work: Work, change: React) -> Wire:
     )
     wire = _shown(work, row.id, message.id)
     if changed:
-        kind = "message:reaction:remove" if change.remove else "message:reaction:add"
+        event = REACTION_REMOVE if change.remove else REACTION_ADD
         count = sum(one["count"] for one in wire["reactions"] if one["emoji"] == emoji)
-        body = {"emoji": emoji, "user_id": work.actor.id, "count": count}
-        work.tell_channel(row.id, (kind, message.id, {"id": message.id, **body}))
+        told: Reacted = {
+            "id": message.id,
+            "emoji": emoji,
+            "user_id": work.actor.id,
+            "count": count,
+        }
+        work.tell_channel(row.id, (message.id, event(told)))
     return {"message": wire}
 
 
@@ -272,5 +294,5 @@ def pin(work: Work, change: Pin) -> Wire:
         by = work.actor.id if change.pinned else None
         _update(work, message.id, pinned_at=work.at if change.pinned else None, pinned_by=by)
         wire = _shown(work, row.id, message.id)
-        work.tell_channel(row.id, ("message:update", message.id, wire))
+        work.tell_channel(row.id, (message.id, CHANNEL_MESSAGE_UPDATE(wire)))
     return {"message": _shown(work, row.id, message.id)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, or_, select
@@ -83,7 +83,7 @@ def channels_of(
         }
         wire["unread"] = count
         wire["unread_mentions"] = mentioned
-    return wires
+    return [dict(wire) for wire in wires]
 
 
 def unread_of(
@@ -231,7 +231,7 @@ def pins(connection: Connection, channel_id: str, before: int | None, limit: int
 
 def message(connection: Connection, channel_id: str, message_id: str) -> Wire | None:
     row = message_row(connection, channel_id, message_id)
-    return None if row is None else message_wire(connection, row)
+    return None if row is None else dict(message_wire(connection, row))
 
 
 def channel_ids_of_file(connection: Connection, file_id: str) -> list[str]:
@@ -260,5 +260,5 @@ def _numbered(
     return _page(message_wires(connection, shown), len(rows) > limit)
 
 
-def _page(items: list[Wire], more: bool) -> ChannelPage:
+def _page(items: Sequence[Mapping[str, Any]], more: bool) -> ChannelPage:
     return ChannelPage(items, more)

@@ -17,6 +17,7 @@ from parlour.backends.sql.channel_schema import (
 )
 from parlour.backends.sql.schema import DAMAGED, users
 from parlour.core.channels import ChannelKind
+from parlour.wire.records import ChannelInfo, ChannelMessage, Person, Reaction
 
 Wire = dict[str, Any]
 
@@ -24,17 +25,17 @@ REACTED_SHOWN = 100
 """Users that are named under one reaction; `count` counts all."""
 
 
-def channel_wire(connection: Connection, row: Row[Any]) -> Wire:
+def channel_wire(connection: Connection, row: Row[Any]) -> ChannelInfo:
     """A channel; a direct one says who is in it, because it has no other name."""
     return channel_wires(connection, [row])[0]
 
 
-def channel_wires(connection: Connection, rows: Sequence[Row[Any]]) -> list[Wire]:
+def channel_wires(connection: Connection, rows: Sequence[Row[Any]]) -> list[ChannelInfo]:
     direct = [row.id for row in rows if row.kind == ChannelKind.DIRECT]
     people = _people(connection, direct)
     wires = []
     for row in rows:
-        wire = {
+        wire: ChannelInfo = {
             "id": row.id,
             "kind": row.kind,
             "name": row.name,
@@ -52,8 +53,8 @@ def channel_wires(connection: Connection, rows: Sequence[Row[Any]]) -> list[Wire
     return wires
 
 
-def _people(connection: Connection, channel_ids: Sequence[str]) -> dict[str, list[Wire]]:
-    found: dict[str, list[Wire]] = defaultdict(list)
+def _people(connection: Connection, channel_ids: Sequence[str]) -> dict[str, list[Person]]:
+    found: dict[str, list[Person]] = defaultdict(list)
     if channel_ids:
         query = (
             select(channel_members.c.channel_id, users.c.id, users.c.name)
@@ -80,24 +81,24 @@ def message_row(connection: Connection, channel_id: str, message_id: str) -> Row
     return connection.execute(query).one_or_none()
 
 
-def message_wire(connection: Connection, row: Row[Any]) -> Wire:
+def message_wire(connection: Connection, row: Row[Any]) -> ChannelMessage:
     return message_wires(connection, [row])[0]
 
 
-def message_wires(connection: Connection, rows: Sequence[Row[Any]]) -> list[Wire]:
+def message_wires(connection: Connection, rows: Sequence[Row[Any]]) -> list[ChannelMessage]:
     """Messages with their reactions, in the order given. A deleted one is empty but for its
     place."""
     reactions = reactions_of(connection, [row.id for row in rows])
     return [_message(row, reactions.get(row.id, [])) for row in rows]
 
 
-def fresh_message_wire(values: Wire) -> Wire:
+def fresh_message_wire(values: Wire) -> ChannelMessage:
     """A message as it was just written, without reading it again."""
     columns = dict.fromkeys(channel_messages.c.keys())
     return _message(SimpleNamespace(**{**columns, **values}), [])
 
 
-def _message(row: Any, reactions: list[Wire]) -> Wire:
+def _message(row: Any, reactions: list[Reaction]) -> ChannelMessage:
     gone = row.deleted_at is not None
     return {
         "id": row.id,
@@ -121,7 +122,7 @@ def _message(row: Any, reactions: list[Wire]) -> Wire:
     }
 
 
-def reactions_of(connection: Connection, message_ids: Iterable[str]) -> dict[str, list[Wire]]:
+def reactions_of(connection: Connection, message_ids: Iterable[str]) -> dict[str, list[Reaction]]:
     """`[{emoji, count, user_ids}]` of each message, the oldest reaction first."""
     wanted = list(message_ids)
     if not wanted:
@@ -149,7 +150,7 @@ def reactions_of(connection: Connection, message_ids: Iterable[str]) -> dict[str
         .where(numbered.c.place <= REACTED_SHOWN)
         .order_by(numbered.c.first, numbered.c.emoji, numbered.c.place)
     )
-    found: dict[str, dict[str, Wire]] = defaultdict(dict)
+    found: dict[str, dict[str, Reaction]] = defaultdict(dict)
     for row in connection.execute(query):
         entry = found[row.message_id].setdefault(
             row.emoji, {"emoji": row.emoji, "count": row.total, "user_ids": []}

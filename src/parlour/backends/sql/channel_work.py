@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from parlour.backends.sql.announcements import NewData, announce
-from parlour.backends.sql.channel_rows import Wire, channel_row, message_row
+from parlour.backends.sql.channel_rows import channel_row, message_row
 from parlour.backends.sql.channel_schema import channel_members, grants
 from parlour.backends.sql.schema import users
 from parlour.core.access import Kind, principals_of
@@ -23,6 +23,7 @@ from parlour.core.channels import (
 )
 from parlour.core.users import User
 from parlour.errors import Forbidden, NotFound
+from parlour.wire.records import Person
 
 CHANNEL = "channel:"
 
@@ -38,20 +39,20 @@ class Work:
     cause: str | None
     told: list[tuple[str, str]] = field(default_factory=list)
 
-    def tell_channel(self, channel_id: str, *events: tuple[str, str | None, Wire]) -> None:
-        """Announce `(type, message id, body)` in the channel's stream; they are appended
+    def tell_channel(self, channel_id: str, *events: tuple[str | None, NewData]) -> None:
+        """Announce `(message id, event)` in the channel's stream; they are appended
         together."""
         self._tell(
             CHANNEL + channel_id,
             [
                 (type, {"message_id": about, "user": self.actor.author(), "body": body})
-                for type, about, body in events
+                for about, (type, body) in events
             ],
         )
 
-    def tell_user(self, user_id: str, type: str, body: Wire) -> None:
+    def tell_user(self, user_id: str, event: NewData) -> None:
         """Announce in a user's own stream, which all of the user's tabs may hear."""
-        self._tell(f"user:{user_id}", [(type, body)])
+        self._tell(f"user:{user_id}", [event])
 
     def _tell(self, stream: str, events: Sequence[NewData]) -> None:
         source = f"user:{self.actor.id}"
@@ -88,13 +89,15 @@ class Work:
             raise NotFound("There is no such message in this channel.")
         return row
 
-    def people(self, user_ids: Sequence[str]) -> dict[str, Wire]:
+    def people(self, user_ids: Sequence[str]) -> dict[str, Person]:
         """Users by id, as others see them. Raises `NotFound` where one does not exist or is
         disabled."""
         query = select(users.c.id, users.c.name).where(
             users.c.id.in_(list(user_ids)), users.c.disabled.is_(False)
         )
-        found = {row.id: {"id": row.id, "name": row.name} for row in self.connection.execute(query)}
+        found: dict[str, Person] = {
+            row.id: {"id": row.id, "name": row.name} for row in self.connection.execute(query)
+        }
         if len(found) != len(set(user_ids)):
             raise NotFound("There is no such user.")
         return found

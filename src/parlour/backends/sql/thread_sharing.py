@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, and_, case, delete, func, insert, select
 
@@ -29,6 +29,8 @@ from parlour.ports import (
     ThreadAccess,
     ThreadSharing,
 )
+from parlour.wire.records import ThreadRow
+from parlour.wire.told import CHAT_ACCESS, THREAD_SHARED, THREAD_UNSHARED
 
 KIND = Kind.THREAD.value
 _WRITES = func.max(case((grants.c.write, 1), else_=0)).label("writes")
@@ -189,9 +191,9 @@ def _tell(
     by = actor.author()
     source = f"user:{actor.id}"
     lost = users_of(before.keys() - after.keys())
-    news: list[tuple[str, str, dict[str, Any]]] = [
-        (THREAD + thread_id, "chat:access", {"by": by}),
-        *((f"user:{one}", "thread:unshared", {"id": thread_id, "by": by}) for one in lost),
+    news: list[tuple[str, str, Mapping[str, Any]]] = [
+        (THREAD + thread_id, *CHAT_ACCESS({"by": by})),
+        *((f"user:{one}", *THREAD_UNSHARED({"id": thread_id, "by": by})) for one in lost),
     ]
     thread = find_thread(connection, thread_id)
     sharing = find_sharing(connection, thread_id)
@@ -202,8 +204,9 @@ def _tell(
         known = before.get(f"user:{user_id}")
         if right != known:
             listed = SharedThread(thread, sharing.owner_name, right).listed()
-            data = {"thread": listed, "by": by, "new": known is None}
-            news.append((f"user:{user_id}", "thread:shared", data))
+            row = cast(ThreadRow, listed)
+            shared = THREAD_SHARED({"thread": row, "by": by, "new": known is None})
+            news.append((f"user:{user_id}", *shared))
     return [
         announce(connection, stream, [(type, data)], source=source, cause=cause, at=at)
         for stream, type, data in news

@@ -14,8 +14,7 @@ from parlour.backends.sql.schema import DAMAGED, user_settings
 from parlour.core.users import SETTINGS_BYTES, merge_settings
 from parlour.errors import TooLarge
 from parlour.ports import UserSettings
-
-SETTINGS_CHANGED = "settings:changed"
+from parlour.wire.told import SETTINGS_CHANGED
 
 
 def read_settings(connection: Connection, user_id: str) -> UserSettings:
@@ -42,7 +41,7 @@ def change_settings(
         .where(user_settings.c.user_id == user_id)
         .values(settings=after, version=changed.version, updated_at=at)
     )
-    event = (SETTINGS_CHANGED, {"settings": after, "version": changed.version})
+    event = SETTINGS_CHANGED({"settings": after, "version": changed.version})
     source = f"user:{user_id}"
     return changed, announce(connection, source, [event], source=source, cause=None, at=at)
 

@@ -32,6 +32,7 @@ from parlour.wire.events import (
     MessagePin,
     MessageReact,
 )
+from parlour.wire.told import CHANNEL_TYPING, EVENTS_CHANNEL, ChannelEvents
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -60,15 +61,16 @@ async def signal(node: Node, caller: Caller, payload: ChannelSignal) -> Wire:
         raise Forbidden("This connection is not in the channel's room.")
     author = caller.user.author()
 
-    def told(typing: bool) -> Wire:
+    def told(typing: bool) -> ChannelEvents:
+        type, data = CHANNEL_TYPING({"typing": typing})
         return {
             "channel_id": payload.channel_id,
             "message_id": payload.message_id,
-            "data": {"type": "typing", "data": {"typing": typing}},
+            "data": {"type": type, "data": dict(data)},
             "user": author,
         }
 
-    node.typing.say(caller, room, "events:channel", told, typing=payload.typing)
+    node.typing.say(caller, room, EVENTS_CHANNEL.name, told, typing=payload.typing)
     return {}
 
 

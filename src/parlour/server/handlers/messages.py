@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +14,16 @@ from parlour.server.connections import Caller
 from parlour.server.router import Routes
 from parlour.server.streams import NewData
 from parlour.wire.events import MessageDelete, MessageEdit, MessageSend
+from parlour.wire.records import MessageFields, Run
+from parlour.wire.told import (
+    CHAT_TITLE,
+    MESSAGE,
+    MESSAGE_DELETE,
+    MESSAGE_UPDATE,
+    RUN_QUEUED,
+    Deleted,
+    Updated,
+)
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -55,14 +64,14 @@ async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, An
     ask = _open_text_ask(state) if not payload.files else None
     if ask is not None:
         message["data"] = {**message.get("data", {}), "answers": ask["ask_id"]}
-    events: list[NewData] = [("message", message)]
+    events: list[NewData] = [MESSAGE(message)]
     run_id = node.new_id() if ask is None and node.app.handles("on_message") else None
     if run_id is not None:
-        events.append(("run:queued", _queued(run_id, message, chat.session_id)))
+        events.append(RUN_QUEUED(_queued(run_id, message, chat.session_id)))
     if state.title is None:
-        events.append(("chat:title", {"title": title_of(payload.content), "auto": True}))
+        events.append(CHAT_TITLE({"title": title_of(payload.content), "auto": True}))
     appended = await append_once(node, caller, stream, payload.command_id, message, *events)
-    stored: dict[str, Any] = orjson.loads(appended.receipt) if appended.duplicate else message
+    stored: MessageFields = orjson.loads(appended.receipt) if appended.duplicate else message
     answer: dict[str, Any] = {
         "message": stored,
         "position": appended.position.to_wire(),
@@ -83,7 +92,7 @@ async def send(node: Node, caller: Caller, payload: MessageSend) -> dict[str, An
     return answer
 
 
-def _queued(run_id: str, message: Mapping[str, Any], session_id: str) -> dict[str, Any]:
+def _queued(run_id: str, message: MessageFields, session_id: str) -> Run:
     """The run that a message waits for, stored with it: it is begun even if this node dies first."""
     return {
         "run_id": run_id,
@@ -111,13 +120,13 @@ async def edit(node: Node, caller: Caller, payload: MessageEdit) -> dict[str, An
     stream = f"thread:{payload.thread_id}"
     await node.permissions.require_write(caller.user, stream)
     message = await _own_message(node, caller, stream, payload.message_id)
-    change = {
+    change: Updated = {
         "id": payload.message_id,
         "content": payload.content,
         "edited_at": node.clock.now_ms(),
     }
     appended = await append_once(
-        node, caller, stream, payload.command_id, change, ("message:update", change)
+        node, caller, stream, payload.command_id, change, MESSAGE_UPDATE(change)
     )
     return {"message": {**message, **change}, "position": appended.position.to_wire()}
 
@@ -133,9 +142,9 @@ async def delete(node: Node, caller: Caller, payload: MessageDelete) -> dict[str
     known = await append_known(node, caller, stream, payload.command_id)
     if known is None:
         await _own_message(node, caller, stream, payload.message_id)
-        gone = {"id": payload.message_id}
+        gone: Deleted = {"id": payload.message_id}
         known = await append_once(
-            node, caller, stream, payload.command_id, gone, ("message:delete", gone)
+            node, caller, stream, payload.command_id, gone, MESSAGE_DELETE(gone)
         )
     return {"message": {"id": payload.message_id}, "position": known.position.to_wire()}
 
@@ -181,8 +190,8 @@ def title_of(text: str) -> str:
     return line[:TITLE_LENGTH].rsplit(" ", 1)[0].rstrip(",.;:") + "…"
 
 
-async def _compose(node: Node, caller: Caller, payload: MessageSend) -> dict[str, Any]:
-    message: dict[str, Any] = {
+async def _compose(node: Node, caller: Caller, payload: MessageSend) -> MessageFields:
+    message: MessageFields = {
         "id": node.new_id(),
         "role": "user",
         "author": caller.user.author(),

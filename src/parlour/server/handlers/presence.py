@@ -8,6 +8,7 @@ from parlour.errors import Forbidden
 from parlour.server.connections import Caller
 from parlour.server.router import Routes
 from parlour.wire.events import Typing
+from parlour.wire.told import TYPING, SomebodyTypes
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -25,8 +26,8 @@ def typing(node: Node, caller: Caller, payload: Typing) -> dict[str, Any]:
         raise Forbidden("You may only read here.")
     author = caller.user.author()
 
-    def told(typing: bool) -> dict[str, Any]:
+    def told(typing: bool) -> SomebodyTypes:
         return {"room": payload.room, "user": author, "typing": typing}
 
-    node.typing.say(caller, payload.room, "typing", told, typing=payload.typing)
+    node.typing.say(caller, payload.room, TYPING.name, told, typing=payload.typing)
     return {}

@@ -10,6 +10,7 @@ from parlour.server.connections import Caller
 from parlour.server.handlers.messages import append_once
 from parlour.server.router import Routes
 from parlour.wire.events import ActionCall, RunStop, SettingsUpdate, WindowMessage
+from parlour.wire.told import ACTION_CALLED, ActionCalled
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -41,9 +42,9 @@ async def action(node: Node, caller: Caller, payload: ActionCall) -> dict[str, A
 
     node.runs.check_capacity(payload.thread_id)
     run_id = node.new_id()
-    called = {"action": pressed["name"], "message_id": payload.message_id}
+    called: ActionCalled = {"action": pressed["name"], "message_id": payload.message_id}
     appended = await append_once(
-        node, caller, stream, payload.command_id, {"run_id": run_id}, ("action:called", called)
+        node, caller, stream, payload.command_id, {"run_id": run_id}, ACTION_CALLED(called)
     )
     if appended.duplicate:
         return dict(orjson.loads(appended.receipt))

@@ -9,6 +9,7 @@ from parlour.server.handlers.messages import append_once
 from parlour.server.router import Routes
 from parlour.server.streams import NewData
 from parlour.wire.events import ThreadDelete, ThreadShare, ThreadUpdate
+from parlour.wire.told import CHAT_TAGS, CHAT_TITLE
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -23,9 +24,9 @@ async def update(node: Node, caller: Caller, payload: ThreadUpdate) -> dict[str,
     await node.permissions.require_own(caller.user, stream)
     events: list[NewData] = []
     if payload.title is not None:
-        events.append(("chat:title", {"title": payload.title}))
+        events.append(CHAT_TITLE({"title": payload.title}))
     if payload.tags is not None:
-        events.append(("chat:tags", {"tags": payload.tags}))
+        events.append(CHAT_TAGS({"tags": payload.tags}))
     if events:
         await append_once(node, caller, stream, payload.command_id, {}, *events)
         await node.projector.settle(stream)

@@ -23,6 +23,7 @@ from parlour.wire.socketio import (
     encode_event,
 )
 from parlour.wire.socketio_session import ByNamespace, PendingCalls, SocketSession
+from parlour.wire.told import RECONNECT
 
 if TYPE_CHECKING:
     from parlour.transports.socketio.transport import SocketTransport
@@ -98,8 +99,8 @@ class SocketConnection(EngineConnection):
         """Tell every namespace, then close. There is no DISCONNECT: clients take that as final and
         would not come back."""
         for namespace, _ in self._links.pairs():
-            args = [{"reason": reason, "after_ms": after_ms}]
-            self.send(encode_event("reconnect", args, namespace=namespace), barrier=True)
+            told = RECONNECT.encode({"reason": reason, "after_ms": after_ms}, namespace=namespace)
+            self.send(told, barrier=True)
         self.close(reason)
 
     def drop(self, link: SocketLink, reason: str) -> None:
