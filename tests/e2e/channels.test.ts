@@ -247,6 +247,11 @@ test('an administrator sees what is live and disconnects it; nobody else does', 
   await admin.page.getByTestId('open-admin').click();
   const row = admin.page.getByTestId('live-connection').filter({ hasText: 'Carl' });
   await row.waitFor();
+  const faults: string[] = [];
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await admin.page.emulateMedia({ colorScheme });
+    faults.push(...(await accessFaults(admin.page)));
+  }
   await row.getByTestId('disconnect').click();
   await admin.page.getByTestId('confirm').click();
 
@@ -254,6 +259,7 @@ test('an administrator sees what is live and disconnects it; nobody else does', 
   await ann.page.goto('admin');
   await ann.page.getByText('Only an administrator may see what is live.').waitFor();
 
+  expect(faults).toEqual([]);
   expect((await ann.page.request.get('api/admin/overview')).status()).toBe(403);
   expect(visitors.complaints).toEqual([]);
 });

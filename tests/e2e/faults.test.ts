@@ -152,6 +152,7 @@ test('a deployment while somebody types: the page reloads once, and keeps what w
   void back.finally(() => (deploying = false));
   while (deploying) await chat.composer.press('m', { delay: 100 });
   await back;
+  await chat.page.getByTestId('outdated').waitFor();
   await chat.composer.pressSequentially(' afterwards', { delay: 100 });
   const typed = await chat.composer.inputValue();
   const meanwhile = loads;

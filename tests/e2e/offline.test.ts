@@ -3,6 +3,7 @@
 import type { BrowserContext } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
+import { accessFaults } from './accessibility';
 import { Visitors } from './browser';
 import { ChatPage } from './pages/chat';
 import { AppServer, PASSWORD } from './server';
@@ -69,6 +70,39 @@ test('what is typed offline is pending over a reload, and sent once, in order', 
   expect(shown).toEqual(['count to 2', ...said]);
   expect(await spoken(chat)).toEqual(shown);
   expect(await chat.pending.count()).toBe(0);
+});
+
+test('what waits in two conversations is listed in one place: one is given up, the other sent', async () => {
+  await chat.newChat();
+  await chat.converse('count to 2');
+  const path = new URL(chat.page.url()).pathname;
+  const back = await withoutSockets(chat.page.context());
+  await chat.page.reload();
+  await write(chat, 'not meant like this');
+  await chat.page.getByTestId('new-chat').click();
+  await chat.pending.waitFor({ state: 'detached' });
+  await write(chat, 'count to 6');
+
+  await chat.page.getByTestId('open-unsent').click();
+  const list = chat.page.getByTestId('unsent-command');
+  await list.nth(1).waitFor();
+  const waiting = await list.allInnerTexts();
+  const faults = await accessFaults(chat.page);
+  await list.first().getByTestId('discard').click();
+  await list.nth(1).waitFor({ state: 'detached' });
+  await chat.page.keyboard.press('Escape');
+  await back();
+  await chat.page.evaluate(() => dispatchEvent(new Event('online')));
+  await chat.lastAnswer.waitFor();
+  await chat.settled();
+  const sent = await spoken(chat);
+  await chat.page.goto(`.${path}`);
+  await chat.lastAnswer.waitFor();
+
+  expect(waiting.map((text) => text.split('\n')[0])).toEqual(['not meant like this', 'count to 6']);
+  expect(faults).toEqual([]);
+  expect(sent).toEqual(['count to 6']);
+  expect(await spoken(chat)).toEqual(['count to 2']);
 });
 
 test('a tab that was closed offline leaves its messages to the next one', async () => {

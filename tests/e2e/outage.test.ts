@@ -89,6 +89,20 @@ test('a deploy in mid-answer costs nothing', async () => {
   expect(after).toBe('1 2 3 4 5 6 7 8 9 10 11 12');
 });
 
+test('a new deployment is told to whoever would lose by a reload, and loaded on request', async () => {
+  const line = chat.page.getByTestId('outdated');
+  await chat.search.fill('half a word');
+
+  await server.restart({ PARLOUR_DEPLOYMENT_ID: 'second' });
+  await line.waitFor();
+  await chat.page.getByTestId('reload').click();
+  await line.waitFor({ state: 'detached' });
+  await chat.composer.waitFor();
+
+  const told = chat.page.locator('meta[name="parlour-version"]');
+  expect(await told.getAttribute('data-deployment')).toBe('second');
+});
+
 test('what was typed and not sent is still there after a reload', async () => {
   await chat.composer.fill('half a thought');
   await chat.page.reload();

@@ -9,6 +9,7 @@ import {
   ParlourError,
   Tabs,
   unregisterWorkers,
+  UnsentCommands,
   UserSettings,
   UserStream,
   Version,
@@ -18,6 +19,7 @@ import {
   type ConnectionState,
   type PendingCommand,
   type SignedIn,
+  type Unsent,
   type User,
 } from '@parlour/sdk';
 import { toast } from 'svelte-sonner';
@@ -69,6 +71,9 @@ class App {
   agents = $state.raw<Agents | null>(null);
   /** The server is of another deployment than this page, which reloads when nobody is disturbed. */
   outdated = $state(false);
+  /** What waits to be sent or was refused, in all conversations and channels, oldest first. */
+  unsent = $state.raw<readonly Unsent[]>([]);
+  commands = $state.raw<UnsentCommands | null>(null);
   /** Why the person was signed out, for the sign-in page. */
   notice = $state<string | null>(null);
   /** Names of what the app needs from this person and does not have (`user_env`). */
@@ -80,6 +85,7 @@ class App {
   #commands: DurableCommands | null = null;
   #copies: DocumentCopies | null = null;
   #tabs: Tabs | null = null;
+  #version: Version | null = null;
   /** What belongs to the present connection and ends with it. */
   #ends: (() => void)[] = [];
 
@@ -302,9 +308,10 @@ class App {
     });
     const settings = new UserSettings(this.api, stream);
     const version = this.#watchVersion(connection);
+    const unsent = this.#watchUnsent(connection);
     this.#ends = [
       preferences.attach(settings),
-      ...[settings, version, stream].map((part) => () => part.close()),
+      ...[settings, version, unsent, stream].map((part) => () => part.close()),
     ];
     this.channels = new Channels(this.api, connection, stream);
     this.notes = new Notes(this.api, connection, this.#copies!);
@@ -324,11 +331,28 @@ class App {
       key: storageKey('reloads'),
     });
     version.subscribe(({ outdated }) => (this.outdated = outdated));
+    this.#version = version;
     return version;
+  }
+
+  /** Load the page of the server's present deployment, now. Drafts and what waits are kept. */
+  async reload(): Promise<void> {
+    await this.#version?.reloadNow();
+  }
+
+  #watchUnsent(connection: Connection): UnsentCommands {
+    const commands = new UnsentCommands(connection.outbox);
+    commands.subscribe((list) => (this.unsent = list));
+    this.commands = commands;
+    return commands;
   }
 
   #disconnect(): void {
     for (const end of this.#ends.splice(0)) end();
+    this.#version = null;
+    this.commands = null;
+    this.unsent = [];
+    this.outdated = false;
     this.threads?.close();
     this.threads = null;
     this.shared?.close();
