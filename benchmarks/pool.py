@@ -11,8 +11,9 @@ whole operation, median of all; Redis is a real one on the loopback interface, o
 `stall` is the longest turn of the event loop while the sessions came and while everything was
 measured, in milliseconds: of processor time of this thread without the garbage collector (`cpu`;
 other programs on the machine do not count) and of the clock (`wall`). `collector` is the longest
-pause of Python's garbage collector meanwhile, set up as the server sets it up; `full` is what one
-full collection takes at this size, which comes after some millions of new objects.
+pause of Python's garbage collector meanwhile, set up as the server sets it up
+(`parlour.transports.collector`); `full` is what it takes at this size to walk everything, which a
+server does at most every ten minutes, and only when its memory may have doubled.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from parlour.server.connections import Connection
 from parlour.server.endpoint import Handshake
 from parlour.server.node import Node, run_node
 from parlour.testing.servers import running_redis
-from parlour.transports.listening import settle_memory
+from parlour.transports.collector import Collector
 
 MEASURED = 300
 PER_CHANNEL = 100
@@ -206,29 +207,28 @@ async def run_case(name: str, sizes: list[int], **overrides: Any) -> list[dict[s
         settings = Settings(data_folder=Path(folder), port=0, **overrides)
         async with run_node(settings, ChatApp(Registry())) as node:
             crowd = Crowd(node)
-            settle_memory()
-            for size in sizes:
-                coming, measuring = Stalls(), Stalls()
-                async with coming.watched():
-                    await crowd.fill(size)
-                async with measuring.watched():
-                    row = await measure(crowd)
-                stall = {
-                    "stall_cpu_ms": round(max(coming.cpu_ms, measuring.cpu_ms), 1),
-                    "collector_ms": round(max(coming.collector_ms, measuring.collector_ms), 1),
-                    "full_ms": full_collection(),
-                    "stall_wall_ms": round(max(coming.wall_ms, measuring.wall_ms), 1),
-                }
-                rows.append({"pool": name, "sessions": size, **row, **stall})
-                print_row(rows[-1])
-        gc.unfreeze()
+            with Collector() as collector:
+                for size in sizes:
+                    coming, measuring = Stalls(), Stalls()
+                    async with coming.watched():
+                        await crowd.fill(size)
+                    async with measuring.watched():
+                        row = await measure(crowd)
+                    stall = {
+                        "stall_cpu_ms": round(max(coming.cpu_ms, measuring.cpu_ms), 1),
+                        "collector_ms": round(max(coming.collector_ms, measuring.collector_ms), 1),
+                        "full_ms": full_collection(collector),
+                        "stall_wall_ms": round(max(coming.wall_ms, measuring.wall_ms), 1),
+                    }
+                    rows.append({"pool": name, "sessions": size, **row, **stall})
+                    print_row(rows[-1])
     return rows
 
 
-def full_collection() -> float:
+def full_collection(collector: Collector) -> float:
     """Milliseconds of processor time."""
     began = time.thread_time()
-    gc.collect()
+    collector.thaw()
     return round((time.thread_time() - began) * 1000, 1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import math
 import signal
 import socket
@@ -16,15 +15,13 @@ import uvicorn
 from parlour.config import Settings
 from parlour.errors import SettingsError
 from parlour.transports.asgi import Served
+from parlour.transports.collector import Collector
 from parlour.transports.socketio.fast import fast_protocol
 from parlour.transports.socketio.front import front_protocol
 
 BACKLOG: Final = 4096
 IDLE_SECONDS: Final = 65
 """How long an idle HTTP connection is kept: longer than proxies do, so that they close first."""
-
-YOUNG_OBJECTS: Final = 10_000
-"""Allocations between two collections of young objects; Python's default is 700."""
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -79,26 +76,18 @@ async def listen(
     """Serve until SIGINT or SIGTERM, then stop in order: clients are told to come back while their
     connections still work, what runs is finished, and only then the port closes. A second signal
     does not wait. `started` is called when the first client may come."""
-    settle_memory()
     server = _Server(_config(served, settings), started)
     stop = asyncio.Event()
-    with _signals(lambda: _stop(server, stop)):
+    with _signals(lambda: _stop(server, stop)), Collector() as collector:
         async with asyncio.TaskGroup() as tasks:
+            collecting = tasks.create_task(collector.run())
             running = tasks.create_task(server.serve(sockets=[listener]))
             running.add_done_callback(lambda _: stop.set())
             await stop.wait()
             stopping = tasks.create_task(served.node.stop())
             await asyncio.wait({stopping, running}, return_when=asyncio.FIRST_COMPLETED)
+            collecting.cancel()
             server.should_exit = True
-
-
-def settle_memory() -> None:
-    """What was made until now (modules, routes, models) lives as long as the process: the collector
-    need not walk it again and again. Young objects are looked at less often; most of a server's die
-    by themselves, and each look is a pause for everybody."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
 
 
 def _stop(server: _Server, stop: asyncio.Event) -> None:
