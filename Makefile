@@ -7,6 +7,7 @@ DATA ?= data
 HOST ?= 127.0.0.1
 ROUNDS ?= 200
 SEED ?= 1
+FRAMES ?= 1000000
 JOBS ?= 2
 
 VENV := .venv
@@ -68,10 +69,11 @@ bench: $(VENV)/.dev ## Measure connections, streams, documents and agents (JSON=
 bench-fanout: $(VENV)/.dev ## Measure fan-out beside other servers (JSON=file)
 	$(BIN)/python -m benchmarks.fanout $(if $(JSON),--json $(JSON))
 
-fault: $(VENV)/.dev $(PAGE) ## Break things while a conversation streams (ROUNDS=200 SEED=1)
+fault: $(VENV)/.dev $(PAGE) ## Break things while a conversation streams (ROUNDS=200 SEED=1 FRAMES=1000000)
 	$(BIN)/python -m tests.fault.run --store embedded --rounds $(ROUNDS) --seed $(SEED)
 	$(BIN)/python -m tests.fault.run --store redis --rounds $(ROUNDS) --seed $(SEED)
 	$(BIN)/python -m tests.fault.agents --rounds $(ROUNDS) --seed $(SEED)
+	$(BIN)/python -m tests.interop.fuzz --frames $(FRAMES) --seed $(SEED)
 	THREE_NODES_ON=sentinel,cluster $(BIN)/python -m pytest tests/integration/test_three_nodes.py
 	LONG=1 npm run e2e -- faults tabs
 

@@ -91,7 +91,7 @@ class NoPayload(Payload):
 
 @routes.command("stalls", NoPayload, http=False)
 async def tell_stalls(node: Node, caller: Caller, payload: NoPayload) -> dict[str, float]:
-    return stalls.take()
+    return {**stalls.take(), "connections": len(node.hub)}
 
 
 async def token_of(node: Node) -> str:

@@ -263,8 +263,14 @@ class _Errors(logging.Handler):
 
 @asynccontextmanager
 async def server(folder: Path) -> AsyncIterator[tuple[Served, int, str]]:
-    """The product with its WebSocket compression on; gives its port and somebody's token."""
-    options = {"durability": "memory", "websocket_compression": True, "connections_per_user": 1000}
+    """The product with its WebSocket compression on; gives its port and somebody's token. Sessions end
+    soon: what is kept of them for the time of an absence is no leak."""
+    options = {
+        "durability": "memory",
+        "websocket_compression": True,
+        "connections_per_user": 1000,
+        "session_timeout_seconds": 1,
+    }
     async with serve(None, folder, **options) as served:
         token = await served.user("ann")
         yield served, int(served.url.rpartition(":")[2]), token

@@ -2,7 +2,8 @@
 
 import logging
 
-from tests.interop.fuzz import attack, is_legal, open_files, server, settled
+from parlour.server.gateway import GONE
+from tests.interop.fuzz import AT_ONCE, attack, is_legal, open_files, server, settled
 
 
 async def test_mutated_frames_end_in_typed_closes_only_and_leave_nothing_open(tmp_path, caplog):
@@ -19,3 +20,6 @@ async def test_mutated_frames_end_in_typed_closes_only_and_leave_nothing_open(tm
         assert findings.codes.total() > 100
         assert all(map(is_legal, findings.codes))
         assert open_files() <= files
+        # What waits for the end of a token's hours went with its connection: it was 200 bytes for each.
+        assert findings.connections > GONE + AT_ONCE
+        assert len(served.node.gateway._expiries) <= GONE + AT_ONCE

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+GONE = 1000
+"""Expiries of connections that are gone may wait up to this many, beyond as many as there are connections."""
+
 PROTOCOL = 1
 """Version of the wire protocol page."""
 
@@ -253,6 +256,17 @@ class Gateway:
     def _watch_expiry(self, connection: Connection) -> None:
         if connection.expires_at is not None:
             heapq.heappush(self._expiries, (connection.expires_at, connection.sid))
+            if len(self._expiries) > 2 * len(self._node.hub) + GONE:
+                self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        """Tokens live for hours, connections for moments: whoever left is not waited for."""
+        self._expiries = [
+            (connection.expires_at, connection.sid)
+            for connection in self._node.hub.connections()
+            if connection.expires_at is not None
+        ]
+        heapq.heapify(self._expiries)
 
 
 def _bearer(handshake: Handshake) -> str | None:
