@@ -139,7 +139,7 @@ test('who loses access in mid-answer keeps nothing of it, also after a reload', 
   await bob.page.getByText('This conversation is closed to you now').waitFor();
   const after = heard.length;
   await row(bob).waitFor({ state: 'detached' });
-  const kept = await traces(bob.page, SECRET);
+  const kept = [...(await traces(bob.page, SECRET)), ...(await held(bob.page, SECRET))];
   await grows(ann, ((await ann.lastAnswer.textContent()) ?? '').length + 100);
   const more = heard.slice(after).filter((frame) => frame.includes('message:delta'));
   await bob.page.reload();
@@ -206,6 +206,17 @@ test('on a phone everything of a shared conversation has its place', async () =>
   expect(wide).toBe(false);
   expect(await accessFaults(phone.page)).toEqual([]);
 });
+
+/** `['memory']` where a text is still held by the page's scripts. */
+async function held(page: Page, text: string): Promise<string[]> {
+  const session = await page.context().newCDPSession(page);
+  const chunks: string[] = [];
+  session.on('HeapProfiler.addHeapSnapshotChunk', ({ chunk }) => chunks.push(chunk));
+  await session.send('HeapProfiler.collectGarbage');
+  await session.send('HeapProfiler.takeHeapSnapshot', { reportProgress: false });
+  await session.detach();
+  return chunks.join('').includes(text) ? ['memory'] : [];
+}
 
 /** Where a text is still found in a page and in what its browser keeps. */
 async function traces(page: Page, text: string): Promise<string[]> {
