@@ -14,7 +14,7 @@ import structlog
 
 from parlour.core.streams import NewEvent, Position
 from parlour.core.thread import DELTA, ThreadState, Touched, fold, trim
-from parlour.errors import Unavailable
+from parlour.errors import PositionLost, Unavailable
 from parlour.ports import Archive, Projection, ProjectionChange
 
 log = structlog.get_logger(__name__)
@@ -92,6 +92,18 @@ class Projector:
             except Unavailable:
                 self._dirty[stream] = None
                 raise
+            except PositionLost:
+                await self._project_anew(stream)
+
+    async def _project_anew(self, stream: str) -> None:
+        """The archive no longer has what comes after the fold that is kept here: another node has projected
+        and compacted it since, or the conversation was deleted and there is nothing to project."""
+        if self._states.pop(stream, None) is None:
+            return
+        try:
+            await self._project(stream)
+        except PositionLost:
+            log.info("a conversation that is gone is not projected", stream=stream)
 
     def forget(self, stream: str) -> None:
         """The stream is gone."""
