@@ -1,5 +1,7 @@
 /** All of a person's state as stores, for any framework or none: `subscribe` is Svelte's contract. */
 
+import { AgentList } from './agents/agent-list.js';
+import { AgentsApi, type AgentInfo } from './agents/agents-api.js';
 import { ChannelList } from './channel-list.js';
 import { ChannelsApi } from './channels-api.js';
 import { Chats } from './chats.js';
@@ -27,6 +29,7 @@ export interface Stores {
   readonly channels: ChannelList;
   readonly presence: Presence;
   readonly notes: Notes;
+  readonly agents: AgentList;
   readonly version: Version;
   /** What waits to be sent, over all conversations. */
   readonly unsent: UnsentCommands;
@@ -55,21 +58,50 @@ export function createStores(
   const channels = new ChannelList(new ChannelsApi(api), connection, stream);
   const presence = new Presence(connection);
   const notes = new Notes(() => readNotes(api), connection, stream);
+  const agents = new AgentList(() => readAgents(api), connection);
   const version = new Version(connection.welcome, {
     ask: () => api.version(),
     ...options.version,
   });
   const unsent = new UnsentCommands(connection.outbox);
   const parts = [
-    ...[chats, sharedChats, models, settings, channels, presence, notes, version, unsent, stream],
+    ...[
+      chats,
+      sharedChats,
+      models,
+      settings,
+      channels,
+      presence,
+      notes,
+      agents,
+      version,
+      unsent,
+      stream,
+    ],
   ];
   return {
     ...{ socket: connection.state, user: new Store(user) },
-    ...{ chats, sharedChats, models, settings, channels, presence, notes, version, unsent, stream },
+    ...{
+      chats,
+      sharedChats,
+      models,
+      settings,
+      channels,
+      presence,
+      notes,
+      agents,
+      version,
+      unsent,
+      stream,
+    },
     close: () => parts.forEach((part) => part.close()),
   };
 }
 
 async function readNotes(api: Api): Promise<readonly NoteRow[]> {
   return (await api.request<Paged<NoteRow>>('GET', '/api/notes')).items;
+}
+
+async function readAgents(api: Api): Promise<readonly AgentInfo[]> {
+  return (await new AgentsApi(api).list()).items;
 }

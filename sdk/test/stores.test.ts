@@ -21,6 +21,7 @@ const opened: { close(): void }[] = [];
 
 const answers: Record<string, (who: string) => unknown> = {
   '/api/threads': (who) => ({ items: [chat(`${who}-chat`, 1)], next_cursor: null }),
+  '/api/agents': (who) => ({ items: [{ id: `${who}-agent` }], next_cursor: null }),
   '/api/channels': () => ({ items: [] }),
   '/api/notes': (who) => ({ items: [{ id: `${who}-note` }], next_cursor: null }),
   '/api/app': () => ({ profiles: [{ name: 'Fast' }] }),
@@ -65,11 +66,12 @@ function storesOf(name: Name): { stores: Stores; connection: Connection } {
 test('each store is fed by snapshots and by what is heard, and only by its own person’s', async () => {
   const { stores: ada } = storesOf('ada');
   const { stores: bob } = storesOf('bob');
-  for (const { socket, chats, settings, notes, models } of [ada, bob]) {
+  for (const { socket, chats, settings, notes, models, agents } of [ada, bob]) {
     await when(socket, ({ phase }) => phase === 'live');
     await when(chats, ({ phase }) => phase === 'ready');
     await when(settings, (values) => 'of' in values);
     await when(notes, ({ phase }) => phase === 'ready');
+    await when(agents, ({ phase }) => phase === 'ready');
     await when(models, ({ phase }) => phase === 'ready');
   }
 
@@ -89,16 +91,17 @@ test('each store is fed by snapshots and by what is heard, and only by its own p
     chats: stores.chats.get().rows.map(({ id }) => id),
     settings: stores.settings.get(),
     notes: stores.notes.get().items.map(({ id }) => id),
+    agents: stores.agents.get().items.map(({ id }) => id),
     models: stores.models.get().items.map(({ id, sessions }) => [id, sessions]),
   }));
   expect(seen).toEqual([
     {
       ...{ user: 'Ada', chats: ['new', 'ada-chat'], settings: { of: 'ada', theme: 'dark' } },
-      ...{ notes: ['ada-note'], models: [['Fast', 2]] },
+      ...{ notes: ['ada-note'], agents: ['ada-agent'], models: [['Fast', 2]] },
     },
     {
       ...{ user: 'Bob', chats: ['bob-chat'], settings: { of: 'bob', theme: 'light' } },
-      ...{ notes: ['bob-note'], models: [['Fast', 2]] },
+      ...{ notes: ['bob-note'], agents: ['bob-agent'], models: [['Fast', 2]] },
     },
   ]);
 });

@@ -55,7 +55,7 @@ describe('the public surface', () => {
   test('has all stores of a person, and no other', () => {
     expectTypeOf<keyof Stores>().toEqualTypeOf<
       | ('socket' | 'user' | 'chats' | 'sharedChats' | 'models' | 'settings' | 'channels')
-      | ('presence' | 'notes' | 'version' | 'unsent' | 'stream' | 'close')
+      | ('presence' | 'notes' | 'agents' | 'version' | 'unsent' | 'stream' | 'close')
     >();
   });
 

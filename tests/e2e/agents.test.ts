@@ -111,6 +111,7 @@ describe('a task from start to end', () => {
     await ann.scrubTo(all[2]! + 1);
     const early = await ann.shown();
     const first = await ann.file('words.py');
+    await ann.page.getByTestId('scrubber-speed').last().click();
     await ann.page.getByTestId('scrubber-play').click();
     await ann.end.waitFor({ timeout: 60_000 });
     const faults = await accessFaults(ann.page);

@@ -118,6 +118,30 @@ class Visit {
     });
   }
 
+  /** A task for the demo's agent, which another person follows and steers; ends at the second question. */
+  async agentWork() {
+    const bob = await caller('Bob Baker');
+    await this.open('/agents');
+    await this.id('agent-task').fill('Write a function that counts words, with a test');
+    await this.id('agent-start').click();
+    await this.id('agent-ask').waitFor();
+    this.agent = new URL(this.page.url()).pathname;
+    const place = `/api${this.agent}`;
+    await this.page.request.put(`${options.url}${place}/members/${bob.id}`, {
+      data: { role: 'drive' },
+    });
+    await bob.post(`${place}/actions`, { action: 'comment', args: { content: 'I look on.' } });
+    const content = 'Punctuation may stay part of a word.';
+    await bob.post(`${place}/actions`, { action: 'message', args: { content } });
+  }
+
+  /** Say yes, and wait for what comes next. */
+  async agree(next) {
+    await this.id('agent-confirm').click();
+    await this.id('agent-ask').waitFor({ state: 'detached' });
+    await this.id(next).waitFor();
+  }
+
   async post(path, data) {
     const answer = await this.page.request.post(options.url + path, { data });
     if (!answer.ok()) throw new Error(`${path}: ${await answer.text()}`);
@@ -364,6 +388,73 @@ const SCENES = [
       await visit.open('/notes');
       await visit.id('note-item').first().waitFor();
       await visit.leaveColleague();
+    },
+  },
+  {
+    name: 'agent-ask',
+    title: 'An agent asks before it runs a command',
+    go: (visit) => visit.agentWork(),
+  },
+  {
+    name: 'agent-difference',
+    title: 'An agent’s work: a test that fails, and the change that mends it',
+    go: async (visit) => {
+      await visit.agree('agent-ask');
+      const edit = visit.page.locator('[data-testid="agent-step"][data-action="edit"]');
+      const place = await edit.evaluate((node) => node.offsetTop + node.offsetHeight);
+      await visit
+        .id('agent-timeline')
+        .evaluate((node, end) => node.scrollTo(0, end - node.clientHeight + 24), place);
+    },
+  },
+  {
+    name: 'agent-finished',
+    title: 'The end of an agent’s task',
+    go: (visit) => visit.agree('agent-end'),
+  },
+  {
+    name: 'agent-files',
+    title: 'The files of an agent’s workspace',
+    go: async (visit) => {
+      await visit.id('agent-files').click();
+      await visit.page.locator('[data-testid="agent-file-row"][data-path="words.py"]').waitFor();
+    },
+  },
+  {
+    name: 'agent-file',
+    title: 'One of them',
+    go: async (visit) => {
+      await visit.page.locator('[data-testid="agent-file-row"][data-path="words.py"]').click();
+      await visit.id('agent-file').waitFor();
+    },
+    after: (visit) => visit.id('close-panel').click(),
+  },
+  {
+    name: 'agent-people',
+    title: 'Who takes part in an agent’s session',
+    go: async (visit) => {
+      await visit.id('agent-people').click();
+      await visit.id('agent-member').nth(1).waitFor();
+    },
+    after: (visit) => visit.id('close-panel').click(),
+  },
+  {
+    name: 'agent-replay',
+    title: 'An agent’s session, played back from its events',
+    go: async (visit) => {
+      await visit.id('agent-replay').click();
+      const range = visit.id('scrubber-range');
+      const total = Number(await range.getAttribute('max'));
+      await range.fill(String(Math.round(total * 0.7)));
+    },
+    after: (visit) => visit.id('scrubber-live').click(),
+  },
+  {
+    name: 'agent-home',
+    title: 'A task for an agent',
+    go: async (visit) => {
+      await visit.open('/agents');
+      await visit.id('agent-row').first().waitFor();
     },
   },
   {

@@ -80,14 +80,12 @@ function cut(line: Piece[]): Line {
 }
 
 function lookOf(entry: Anser.AnserJsonEntry): Omit<Piece, 'text'> {
-  const reverse = entry.decorations.includes('reverse');
-  const [front, back] = reverse ? [entry.bg, entry.fg] : [entry.fg, entry.bg];
-  const named = [nameOf(front, 'fg'), nameOf(back, 'bg'), reverse && !back ? 'reversed' : ''];
-  const decorated = entry.decorations.filter((one) => SHOWN.has(one));
+  const { fg, bg, decorations } = entry;
+  const decorated = decorations.filter((one) => SHOWN.has(one));
   return {
-    classes: [...named, ...decorated].filter(Boolean).join(' '),
-    colour: valueOf(front, entry.fg_truecolor),
-    background: valueOf(back, entry.bg_truecolor),
+    classes: [nameOf(fg, 'fg'), nameOf(bg, 'bg'), ...decorated].filter(Boolean).join(' '),
+    colour: valueOf(fg, entry.fg_truecolor),
+    background: valueOf(bg, entry.bg_truecolor),
   };
 }
 
