@@ -649,6 +649,24 @@ async def test_who_it_is_shared_with_is_the_owner_s_to_say(case: Case) -> None:
     assert after["grants"] == {}
 
 
+async def test_an_administrator_changes_grants_without_reading(case: Case) -> None:
+    sent = await case.send(case.on_a, "who am I")
+    await case.on_a.until(ended(sent["run_id"]))
+    await case.share("read", "everyone")
+    await case.nodes.a.node.users.update_user(case.guest_id, role="admin")
+    admin = await case.stack.enter_async_context(rest(case.nodes.a, case.guest))
+    grants = f"/api/threads/{case.thread}/grants"
+
+    seen = await admin.get(grants)
+    taken = await admin.put(grants, json={"grants": {}})
+    history = await admin.get(f"/api/threads/{case.thread}/messages")
+    deleted = await admin.delete(f"/api/threads/{case.thread}")
+
+    assert seen.json()["grants"] == {"everyone": "read"}
+    assert taken.json()["grants"] == {}
+    assert [one.status_code for one in (history, deleted)] == [404, 404]
+
+
 async def test_a_standard_channel_that_is_open_again_lets_in_who_was_refused(case: Case) -> None:
     made = await case.on_a.call(
         "channel:create",
