@@ -82,11 +82,15 @@ describe('a task from start to end', () => {
     await bob.state('finished').waitFor();
 
     const [failed, passed] = await ann.terminals.allInnerTexts();
+    await ann.page.emulateMedia({ colorScheme: 'dark' });
+    const faults = await accessFaults(ann.page);
+    await ann.page.emulateMedia({ colorScheme: 'light' });
 
     expect(failed).toContain('Exit code 1');
     expect(passed).toContain('Exit code 0');
     expect(passed).toContain('Allowed by Bob Baker');
     expect(await ann.shown()).toEqual(await bob.shown());
+    expect(faults).toEqual([]);
   });
 
   test('shows who is there, and the files that it leaves', async () => {
