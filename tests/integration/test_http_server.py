@@ -254,6 +254,22 @@ async def test_files_are_their_owner_s(server: Served, ann: httpx.AsyncClient) -
     assert code_of(gone) == (404, "not_found")
 
 
+async def test_a_browser_asks_each_time_before_it_shows_its_copy_of_a_file(
+    server: Served, ann: httpx.AsyncClient
+) -> None:
+    url = (await upload(ann, "mine", b"secret")).json()["url"]
+    first = await ann.get(url)
+    kept = {"if-none-match": first.headers["etag"]}
+
+    again = await ann.get(url, headers=kept)
+    async with rest(server, "Eve") as eve:
+        hers = await eve.get(url, headers=kept)
+
+    assert first.headers["cache-control"] == "private, no-cache"
+    assert (again.status_code, again.content) == (304, b"")
+    assert code_of(hers) == (404, "not_found")
+
+
 async def test_a_file_for_somebody_else_s_conversation_is_refused(
     server: Served, ann: httpx.AsyncClient
 ) -> None:

@@ -458,6 +458,54 @@ const SCENES = [
     },
   },
   {
+    name: 'sharing',
+    title: 'Sharing a conversation',
+    go: async (visit) => {
+      await visit.newChat();
+      await visit.converse('table');
+      visit.partner = await colleague(visit, 'Katherine');
+      const place = new URL(visit.page.url()).pathname.replace('/c/', '/api/threads/');
+      const data = { grants: { [`user:${visit.partner.id}`]: 'write' } };
+      await visit.page.request.patch(`${options.url}${place}/grants`, { data });
+      await visit.id('share-thread').click();
+      await visit.id('share-person').getByText('Katherine').waitFor();
+    },
+    after: (visit) => visit.page.keyboard.press('Escape'),
+  },
+  {
+    name: 'shared-together',
+    title: 'Two people in a conversation; one of them is writing',
+    go: async (visit) => {
+      await visit.partner.talk(new URL(visit.page.url()).pathname, 'count to 12', 'And then');
+      await visit.settled();
+      await visit.page.locator('[data-testid="header-line"]:not(:empty)').waitFor();
+    },
+    after: (visit) => visit.leaveColleague(),
+  },
+  {
+    name: 'shared-reader',
+    title: 'A conversation that somebody shares for reading',
+    go: async (visit) => {
+      const ann = await caller('Ann Archer');
+      const { user } = await visit.post('/api/auth/refresh', {});
+      const id = crypto.randomUUID();
+      visit.grant = (right) =>
+        ann.patch(`/api/threads/${id}/grants`, { grants: { [`user:${user.id}`]: right } });
+      await ann.post(`/api/threads/${id}/messages`, { content: 'code' });
+      await visit.grant('read');
+      await visit.open(`/c/${id}`);
+      await visit.id('reader-line').getByText('Ann Archer').waitFor();
+    },
+  },
+  {
+    name: 'shared-closed',
+    title: 'The end of access to it',
+    go: async (visit) => {
+      await visit.grant(null);
+      await visit.page.getByText('This conversation is closed to you now').waitFor();
+    },
+  },
+  {
     name: 'offline',
     title: 'Without a connection: what is written waits',
     go: async (visit) => {
@@ -614,6 +662,7 @@ async function caller(name) {
     id: user.id,
     get: (path) => call('GET', path),
     post: (path, body) => call('POST', path, body),
+    patch: (path, body) => call('PATCH', path, body),
   };
 }
 
@@ -668,7 +717,17 @@ async function colleague(visit, name) {
     await page.keyboard.type(' We saw it, too.');
     for (let i = 0; i < 15; i += 1) await page.keyboard.press('Shift+ArrowLeft');
   };
-  return { id, write };
+  /** Say one thing in a conversation, and begin another. */
+  const talk = async (path, said, begun) => {
+    const page = await context.newPage();
+    await page.goto(path);
+    await page.getByTestId('composer').fill(said);
+    await page.keyboard.press('Enter');
+    await page.locator('[data-testid="message"]').filter({ hasText: said }).waitFor();
+    await page.getByTestId('stop').waitFor({ state: 'detached' });
+    await page.getByTestId('composer').pressSequentially(begun);
+  };
+  return { id, write, talk };
 }
 
 function textFile(name) {

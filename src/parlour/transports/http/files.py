@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Header, Path, Request
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from parlour.documents.manager import Documents
 from parlour.errors import InvalidPayload, NotFound
@@ -67,18 +67,25 @@ async def upload(request: Request, caller: CurrentCaller, node: CurrentNode) -> 
 
 @router.get("/{file_id}")
 async def download(
-    file_id: Annotated[str, Path(max_length=64)], caller: CurrentCaller, node: CurrentNode
-) -> StreamingResponse:
+    file_id: Annotated[str, Path(max_length=64)],
+    caller: CurrentCaller,
+    node: CurrentNode,
+    if_none_match: Annotated[str | None, Header(max_length=200)] = None,
+) -> Response:
     """The bytes, for the owner and for readers of the conversation that the file belongs to."""
     record = await node.files.file(file_id)
     if record is None or not await _may_read(node, caller, record):
         raise NotFound("There is no such file.")
+    # The bytes never change, but who may read them does: a browser asks each time before it shows its copy.
+    kept = {"cache-control": "private, no-cache", "etag": f'"{record.id}"'}
+    if if_none_match == kept["etag"]:
+        return Response(status_code=304, headers=kept)
     kind = "inline" if record.mime in SHOWN else "attachment"
     headers = {
         "content-length": str(record.size),
         "content-disposition": f"{kind}; filename*=UTF-8''{quote(record.name, safe='')}",
         "content-security-policy": _SANDBOX,
-        "cache-control": "private, max-age=86400, immutable",
+        **kept,
     }
     return StreamingResponse(
         node.files.open(file_id), headers=headers, media_type=_media_type(record.mime)
