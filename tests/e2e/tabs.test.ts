@@ -54,7 +54,7 @@ async function leader(among: readonly Page[]): Promise<Page> {
 }
 
 /** What happens once the leader is brought to an end: who leads next, how long that took, and that the
- * server hears of it from there, once. */
+ * server hears of it from there. */
 async function handOver(
   before: Page,
   end: (leader: Page) => Promise<unknown>,
@@ -65,7 +65,10 @@ async function handOver(
   const ended = end(before);
   const next = await leader(others);
   const ms = Date.now() - began;
-  await expect.poll(() => beats.get(next)! - known.get(next)!, { timeout: 30_000 }).toBe(1);
+  // More than one where the tab is shown as well, which is told too.
+  await expect
+    .poll(() => beats.get(next)! - known.get(next)!, { timeout: 30_000 })
+    .toBeGreaterThan(0);
   await ended;
   return { next, ms };
 }
@@ -112,8 +115,9 @@ test('a leader that is closed is replaced by one of the others', async () => {
 
   const { next, ms } = await handOver(before, (page) => page.close());
 
-  const leading = await Promise.all(others.map(leads));
-  expect(leading.filter(Boolean)).toHaveLength(1);
+  // The first one that leads may give the part to the one that the browser shows instead.
+  const leading = async () => (await Promise.all(others.map(leads))).filter(Boolean).length;
+  await expect.poll(leading, { timeout: 30_000 }).toBe(1);
   expect(others).toContain(next);
   expect(ms).toBeLessThan(HANDED_OVER_MS + SLACK_MS);
 });

@@ -9,10 +9,10 @@ if (!present) {
   console.warn(`The browser tests (tests/e2e) did not run: there is no Chromium at ${browser}.`);
 }
 
-// Minutes of broken networks and of frozen tabs; outage.test.ts is the short version.
-const LONG = ['faults.test.ts', 'tabs.test.ts'];
+// Minutes of broken networks; outage.test.ts is the short version.
+const LONG = ['faults.test.ts'];
 const long = process.env['LONG'] === '1';
-if (present && !long) console.info(`${LONG.join(' and ')} are left to \`make fault\` (LONG=1).`);
+if (present && !long) console.info(`${LONG.join(' and ')} is left to \`make fault\` (LONG=1).`);
 
 export default defineConfig({
   test: {
