@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from benchmarks.processes import Peer
+from benchmarks.processes import BenchmarkError, Peer
 
 RECEIVE_BUFFER: Final = 4096
 OPEN_SECONDS: Final = 60.0
@@ -55,8 +55,10 @@ class Reader:
         """The same, and wait for the answer."""
         number = self.request(event, payload)
         end = time.monotonic() + OPEN_SECONDS
-        while number not in self.answers and time.monotonic() < end:
+        while number not in self.answers and not self.over and time.monotonic() < end:
             list(self.read(65536))
+        if number not in self.answers:
+            raise BenchmarkError(f"no answer to {event} in {OPEN_SECONDS:.0f} seconds")
         return self.answers.pop(number)
 
     def read(self, count: int, wait: float = OPEN_SECONDS) -> Iterator[tuple[str, Any]]:

@@ -25,7 +25,8 @@ STREAM: Final = "thread:bench-r0"
 BYTES_PER_SECOND: Final = 1000
 STEP_SECONDS: Final = 0.1
 CATCH_UP_SECONDS: Final = 60.0
-TEXT: Final = "token " * 20
+TEXT: Final = "token " * 400
+"""Of one event: twenty seconds of these are more than the kernel takes for a socket that is not read."""
 
 
 class SlowReader:

@@ -9,8 +9,9 @@ what that is in deliveries may be more than one core can write one by one: then 
 together, which is what is to be seen.
 
 On a machine where the clients get too little of their core they answer pings too late, and the server
-closes them: `closed_in_the_room` and the connections at the start and at the end say how many. It ends by
-itself, after `seconds` and what connecting takes."""
+closes them: `closed_in_the_room` and the connections at the start and at the end say how many;
+`unanswered` says how often the server did not tell its figures within a minute. It ends by itself, after
+`seconds` and what connecting takes."""
 
 from __future__ import annotations
 
@@ -48,18 +49,29 @@ def watch(peer: Peer, load: subprocess.Popen[str], seconds: float) -> list[dict[
     asker = Reader(peer)
     asker.open()
     samples: list[dict[str, float]] = []
+    unanswered = 0
     asker.call("stalls", {})
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("soak", total=seconds)
         while load.poll() is None:
             time.sleep(1)
-            told, used = asker.call("stalls", {}), usage(peer.pid)
+            try:
+                told = asker.call("stalls", {})
+            except BenchmarkError:
+                # Far behind, or it was closed like others: that is a finding, not the end.
+                asker.close()
+                asker = Reader(peer)
+                asker.open()
+                unanswered += 1
+                continue
+            used = usage(peer.pid)
             samples.append(
                 {
                     "rss_kib": used.rss_kib,
                     "longest_ms": told["longest_ms"],
                     "longest_cpu_ms": told["longest_cpu_ms"],
                     "connections": told["connections"],
+                    "unanswered": unanswered,
                 }
             )
             progress.advance(bar, 1)
@@ -105,8 +117,10 @@ def summarise(
         "longest_stall_ms": round(max(one["longest_ms"] for one in begun), 1),
         "longest_turn_cpu_ms": round(max(one["longest_cpu_ms"] for one in begun), 1),
         "connections_start": begun[0]["connections"],
-        "connections_end": begun[-1]["connections"],
+        # The last sample may be of a moment when the load had ended already.
+        "connections_end": max(one["connections"] for one in begun[-3:]),
         "closed_in_the_room": load["closed"],
+        "unanswered": begun[-1]["unanswered"],
         "p50_ms": load["p50_us"] / 1000,
         "p99_ms": load["p99_us"] / 1000,
         "deliveries_per_second": load["deliveries"],
