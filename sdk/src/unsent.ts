@@ -1,13 +1,13 @@
 /** What a person gave and the server has not answered yet, over all conversations and channels. */
 
 import type { Outbox, PendingCommand } from './commands.js';
-import type { ParlourError } from './errors.js';
+import { isRecord, type ParlourError } from './errors.js';
 import type { FileRef } from './protocol.js';
 import { Store, type Readable } from './store.js';
 
 /** Where a command belongs. */
 export interface Place {
-  kind: 'thread' | 'channel';
+  kind: 'thread' | 'channel' | 'agent';
   id: string;
 }
 
@@ -81,18 +81,26 @@ export class UnsentCommands implements Readable<readonly Unsent[]> {
 export function listUnsent(pending: readonly PendingCommand[]): Unsent[] {
   return pending.flatMap(({ command_id, event, payload, state, error, created_at }) => {
     if (state === 'sent') return [];
-    const { content, files } = payload;
+    const { files } = payload;
     return {
       ...{ command_id, event, state, error, created_at },
       place: placeOf(payload),
-      text: typeof content === 'string' ? content : '',
+      text: textOf(payload),
       files: Array.isArray(files) ? (files as FileRef[]) : [],
     };
   });
 }
 
-function placeOf({ thread_id, channel_id }: Record<string, unknown>): Place | null {
+/** Words to an agent are among what its action takes. */
+function textOf({ content, args }: Record<string, unknown>): string {
+  const text = isRecord(args) ? args['content'] : content;
+  return typeof text === 'string' ? text : '';
+}
+
+function placeOf(payload: Record<string, unknown>): Place | null {
+  const { thread_id, channel_id, conversation_id } = payload;
   if (typeof thread_id === 'string' && thread_id) return { kind: 'thread', id: thread_id };
   if (typeof channel_id === 'string') return { kind: 'channel', id: channel_id };
+  if (typeof conversation_id === 'string') return { kind: 'agent', id: conversation_id };
   return null;
 }

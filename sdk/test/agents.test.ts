@@ -19,6 +19,7 @@ import {
   foldAgentRows,
   foldAgentState,
   foldTimeline,
+  listUnsent,
   mayRequest,
   readAgentEvent,
   readEvent,
@@ -460,6 +461,18 @@ describe('a session that is followed', () => {
       args: { content: 'Use pytest', policy: 'queue' },
     });
     expect(view.pending).toEqual([]);
+  });
+
+  test('is named by what waits to be sent to it', async () => {
+    const agent = new AgentSession(connection, api, ID);
+    await open(agent);
+    server.cut();
+    await when(connection.state, ({ phase }) => phase === 'offline');
+
+    void agent.send('Use pytest').catch(() => undefined);
+
+    const [waiting] = listUnsent(connection.outbox.pending.get());
+    expect(waiting).toMatchObject({ text: 'Use pytest', place: { kind: 'agent', id: ID } });
   });
 
   test('tells who was faster with an answer', async () => {

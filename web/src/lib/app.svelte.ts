@@ -379,10 +379,13 @@ class App {
   }
 }
 
+/** Words are kept where they were written until their person decides. */
+const SHOWN: ReadonlySet<string> = new Set(['message:send', 'oh_user_action']);
+
 /** Refused commands of an earlier page that no conversation shows: nobody waits for them any more. */
 function reportLeft({ outbox }: Connection, pending: readonly PendingCommand[]): void {
   const left = pending.filter(
-    ({ restored, state, event }) => restored && state === 'failed' && event !== 'message:send',
+    ({ restored, state, event }) => restored && state === 'failed' && !SHOWN.has(event),
   );
   for (const { command_id, error } of left) {
     outbox.dismiss(command_id);
