@@ -254,6 +254,28 @@ async def test_files_are_their_owner_s(server: Served, ann: httpx.AsyncClient) -
     assert code_of(gone) == (404, "not_found")
 
 
+async def test_a_file_whose_bytes_are_not_here_is_said_to_be_missing(
+    server: Served, ann: httpx.AsyncClient
+) -> None:
+    content = os.urandom(32)
+    url = (await upload(ann, "mine", content)).json()["url"]
+    folder = server.node.settings.data_folder
+    [blob] = [p for p in folder.rglob("*") if p.is_file() and p.read_bytes() == content]
+    blob.unlink()
+
+    answer = await ann.get(url)
+
+    assert code_of(answer) == (404, "not_found")
+
+
+async def test_an_empty_file_comes_back_empty(ann: httpx.AsyncClient) -> None:
+    url = (await upload(ann, "nothing", b"")).json()["url"]
+
+    answer = await ann.get(url)
+
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 async def test_a_browser_asks_each_time_before_it_shows_its_copy_of_a_file(
     server: Served, ann: httpx.AsyncClient
 ) -> None:

@@ -87,9 +87,8 @@ async def download(
         "content-security-policy": _SANDBOX,
         **kept,
     }
-    return StreamingResponse(
-        node.files.open(file_id), headers=headers, media_type=_media_type(record.mime)
-    )
+    chunks = await _begun(node.files.open(file_id))
+    return StreamingResponse(chunks, headers=headers, media_type=_media_type(record.mime))
 
 
 @router.delete("/{file_id}", status_code=204)
@@ -101,6 +100,19 @@ async def delete(
     if record is None or record.user_id != caller.user.id:
         raise NotFound("There is no such file.")
     await node.files.delete(file_id)
+
+
+async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks. Raises what the first of them raises, while the answer can still say so: the bytes may have
+    been deleted meanwhile, or be in the folder of another machine."""
+    first = await anext(chunks, b"")
+
+    async def all_of_them() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return all_of_them()
 
 
 def shown(record: FileRecord) -> FileOut:
