@@ -7,7 +7,7 @@ import { CONVERSATION } from '../src/conversation/context';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 
-function show(message: Partial<Message>): HTMLElement {
+function show(message: Partial<Message>, shared: object = {}): HTMLElement {
   const whole = {
     id: 'm1',
     role: 'assistant',
@@ -19,7 +19,7 @@ function show(message: Partial<Message>): HTMLElement {
   } as Message;
   const conversation = new Store({ thread: { messages: new Map() } });
   const context = new Map<unknown, unknown>([
-    [CONVERSATION, { conversation, editing: null, act: () => Promise.resolve() }],
+    [CONVERSATION, { conversation, editing: null, act: () => Promise.resolve(), ...shared }],
   ]);
   render(MessageItem, { props: { message: whole, last: true }, context });
   return screen.getByTestId('message');
@@ -51,6 +51,26 @@ describe('a message', () => {
       expect(shown.querySelector('[href^="javascript"]')).toBeNull();
     },
   );
+
+  test('of a person names its author where several write', () => {
+    const alone = show({ role: 'user', content: 'mine' });
+    const between = [alone.querySelector('[data-testid="author"]')?.textContent];
+    document.body.replaceChildren();
+    const among = show({ role: 'user', content: 'mine' }, { several: true });
+
+    between.push(among.querySelector('[data-testid="author"]')?.textContent);
+
+    expect(between).toEqual([undefined, 'You']);
+  });
+
+  test('shows its buttons to a reader, who cannot press them', () => {
+    const actions = [{ id: 'a', name: 'a', label: 'Go' }];
+
+    const shown = show({ content: 'text', actions }, { reads: true });
+
+    const button = shown.querySelector<HTMLButtonElement>('[data-testid="action"]');
+    expect(button?.disabled).toBe(true);
+  });
 
   test('keeps the line breaks that a person typed', () => {
     const shown = show({ role: 'user', content: 'one\n  two' });

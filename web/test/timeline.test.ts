@@ -1,7 +1,7 @@
 import { EMPTY_THREAD, fold, type FoldEvent, type Message } from '@parlour/sdk';
 import { describe, expect, test } from 'vitest';
 
-import { isThinking, timeline, toText } from '../src/conversation/timeline';
+import { countWriters, isThinking, timeline, toText } from '../src/conversation/timeline';
 
 let offset = 0;
 const event = (type: string, data: Record<string, unknown>): FoldEvent => ({
@@ -102,4 +102,15 @@ test.each([
   [{ a: 1 }, '{\n  "a": 1\n}'],
 ])('a step value %j reads %j', (value, text) => {
   expect(toText(value)).toBe(text);
+});
+
+test('people who wrote count once each, in what was read earlier as well; the app does not', () => {
+  const by = (id: string) => ({ role: 'user', author: { id, name: id } });
+  const older = [...viewOf([message('m0', by('cara'))]).thread.messages.values()];
+  const view = viewOf(
+    [message('m1', by('ann')), message('m2'), message('m3', by('bob')), message('m4', by('ann'))],
+    older,
+  );
+
+  expect(countWriters(view)).toBe(3);
 });
