@@ -321,6 +321,8 @@ const SCENES = [
     name: 'profiles',
     title: 'Choosing a profile',
     go: async (visit) => {
+      // It is chosen before a conversation begins; a phone shows it only there.
+      await visit.newChat();
       await visit.id('profile-picker').click();
       await visit.page.getByRole('menu').waitFor();
     },
