@@ -3,12 +3,12 @@
 # environment of its own: VENV. Where that cannot be installed this says so, and the other tests go on.
 set -eu
 
-litellm=litellm==1.106.2
 stamp=$VENV/.installed
-if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
+if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ] ||
+  [ constraints-litellm.txt -nt "$stamp" ]; then
   rm -rf "$VENV"
   "$PYTHON" -m venv "$VENV"
-  { grep -v '^openai==' constraints.txt; echo "$litellm"; } > "$VENV/constraints.txt"
+  { grep -v '^openai==' constraints.txt; cat constraints-litellm.txt; } > "$VENV/constraints.txt"
   if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
     -c "$VENV/constraints.txt" -e '.[litellm]' pytest pytest-asyncio pytest-timeout hypothesis; then
     echo "skipped the tests of LiteLLM: it cannot be installed here"
