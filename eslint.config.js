@@ -11,7 +11,7 @@ export default ts.config(
       '**/node_modules/**',
       'src/**',
       'docs/**',
-      '.venv/**',
+      '.venv*/**',
       'data/**',
       'tests/interop/**',
       'benchmarks/**',
