@@ -75,7 +75,7 @@ fault: $(VENV)/.dev $(PAGE) ## Break things while a conversation streams (ROUNDS
 	$(BIN)/python -m tests.fault.agents --rounds $(ROUNDS) --seed $(SEED)
 	$(BIN)/python -m tests.interop.fuzz --frames $(FRAMES) --seed $(SEED)
 	THREE_NODES_ON=sentinel,cluster $(BIN)/python -m pytest tests/integration/test_three_nodes.py
-	LONG=1 npm run e2e -- faults tabs
+	LONG=1 npm run e2e -- faults
 
 build: $(VENV)/.dev $(PAGE) ## Build the page and the wheel (into dist/)
 	rm -rf dist
