@@ -35,6 +35,10 @@ def _app() -> ChatApp:
         def ask() -> str:
             return "What is it about?"
 
+        @cl.agent("curious")
+        async def wonder(situation: Situation) -> str:
+            return (await situation.model.complete([{"role": "user", "content": "Who?"}])).text
+
         @cl.agent("mistaken")
         async def mistaken() -> Any:
             return {"action": "fly"}
@@ -70,6 +74,16 @@ async def test_functions_of_an_app_are_agents(tmp_path: Path) -> None:
     assert words == ["Go", "What is it about?"]
     problem = next(one for one in failed if one.get("observation") == "error")
     assert problem["extras"]["code"] == "internal"
+
+
+async def test_functions_need_a_model_only_where_they_ask_one(tmp_path: Path) -> None:
+    async with serve(_app(), tmp_path, agent_model="none-such") as server:
+        asked = await _run(server, "asker", "awaiting_user_input", "error")
+        failed = await _run(server, "curious", "error")
+
+    assert [one["args"]["content"] for one in asked if one.get("action") == "message"][1:]
+    problem = next(one for one in failed if one.get("observation") == "error")
+    assert "none-such" in problem["content"]
 
 
 async def test_an_app_without_agents_has_the_usual_one(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ import structlog
 from parlour.agents.controller import Controller, Parts
 from parlour.agents.events import ErrorObservation, StateObservation, StatusObservation
 from parlour.agents.hands import Hands
-from parlour.agents.kinds import Agent
+from parlour.agents.kinds import Agent, FunctionAgent
 from parlour.agents.ledger import Ledger
-from parlour.agents.llm.usage import ModelInUse
+from parlour.agents.llm.usage import AbsentModel, ModelInUse
 from parlour.agents.ports import FileEntry, Memory, Registry, Runtime, RuntimeFactory
 from parlour.agents.secrets import Secrets
 from parlour.agents.session_settings import InForce
@@ -213,7 +213,15 @@ class AgentSession:
     def _model(self) -> ModelInUse:
         name = self.settings.model
         said = partial(self._node.usage.during, name, self.sid)
-        return ModelInUse(self.llm_registry.service(name), said)
+        try:
+            model = self.llm_registry.service(name)
+        except NotFound as error:
+            agent = self._equipment.agents[self.settings.agent]
+            if not isinstance(agent, FunctionAgent):
+                raise
+            # A function may do without; one that asks after all is told then.
+            model = AbsentModel(error)
+        return ModelInUse(model, said)
 
     def _tell_ready(self) -> None:
         first = self.state.offset == 0 or self.state.state is AgentState.LOADING

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from parlour.agents.ports import Json, Model, ModelAnswer, TokenUsage
+from parlour.errors import NotFound
 
 MILLION = 1_000_000
 
@@ -40,3 +41,19 @@ class ModelInUse:
     ) -> ModelAnswer:
         with self.said():
             return await self.model.complete(messages, tools, on_delta=on_delta)
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentModel:
+    """In place of a service that is not configured, for an agent that may never ask it."""
+
+    error: NotFound
+
+    async def complete(
+        self,
+        messages: Sequence[Json],
+        tools: Sequence[Json] = (),
+        *,
+        on_delta: Callable[[str], None] | None = None,
+    ) -> ModelAnswer:
+        raise NotFound(self.error.message)
