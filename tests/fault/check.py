@@ -55,7 +55,7 @@ class Reader:
         if event.epoch != self.position.epoch:
             self.reordered += 1
         elif event.offset > expected:
-            self.lost += event.offset - expected
+            self.lost += max(0, event.offset - expected - _joined(event))
         elif event.offset == self.position.offset:
             self.doubled += 1
         elif event.offset < expected:
@@ -71,6 +71,12 @@ class Reader:
             if not text.startswith(seen):
                 self.shrunk += 1
             self.longest[message["id"]] = text
+
+
+def _joined(event: Event) -> int:
+    """How many events left with this one as one: deltas of one message may (`since` on the wire), and each
+    that the app streams is one number."""
+    return len(str(event.data["text"]).split()) - 1 if event.type == "message:delta" else 0
 
 
 def count_errors(text: str, complete: int | None) -> tuple[int, int, int]:

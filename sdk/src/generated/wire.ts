@@ -21,7 +21,7 @@ export interface Author {
  * The room was left, or (`permission`) may be used differently. `position_lost`: subscribe again.
  */
 export interface AccessUpdated {
-  permission?: 'read' | 'write' | 'owner';
+  permission?: 'owner' | 'write' | 'read';
   reason: string | null;
   room: string;
 }
@@ -747,7 +747,7 @@ export interface NoteRow {
   document_id: string;
   id: string;
   owner: Person;
-  permission?: 'read' | 'write' | 'owner';
+  permission?: 'owner' | 'write' | 'read';
   preview: string;
   title: string;
   updated_at: number;
@@ -1039,7 +1039,7 @@ export interface ThreadRow {
   created_at: number;
   id: string;
   owner?: Person;
-  permission?: 'read' | 'write' | 'owner';
+  permission?: 'owner' | 'write' | 'read';
   preview: string | null;
   running?: boolean;
   shared?: boolean;

@@ -306,6 +306,6 @@ class NoteRow(TypedDict):
     preview: str
     version: int
     owner: Person
-    permission: NotRequired[Literal["read", "write", "owner"]]
+    permission: NotRequired[Literal["owner", "write", "read"]]
     created_at: int
     updated_at: int

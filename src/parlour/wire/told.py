@@ -442,7 +442,7 @@ class AccessUpdated(TypedDict):
 
     room: str
     reason: str | None
-    permission: NotRequired[Literal["read", "write", "owner"]]
+    permission: NotRequired[Literal["owner", "write", "read"]]
 
 
 class Reconnect(TypedDict):

@@ -244,4 +244,5 @@ async def test_nothing_outlives_a_keeper_that_was_killed(workspaces: Path, kind:
     await runtime.close()
 
     await until_sleeping(seconds, 0)
-    assert again.output.endswith("well\n") or again.exit_code == 137
+    # It may have been answered by the shell that was about to end.
+    assert "well\n" in again.output or again.exit_code == 137
