@@ -114,7 +114,9 @@ describe('two people', () => {
     await bob.body.locator('li[data-checked="false"] input').check();
     await ann.body.locator('li[data-checked="true"]').waitFor();
 
-    expect(await ann.body.locator('li[data-checked="true"] p').innerText()).toBe('Book the room');
+    // Whether the caret was at the end is not asked here: another one's may move in the same moment.
+    const task = await ann.body.locator('li[data-checked="true"] p').innerText();
+    expect(task).toContain('Book the room');
   });
 });
 

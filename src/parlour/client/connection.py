@@ -191,7 +191,7 @@ class Client:
             return
         except Refused as error:
             if not error.wire_retryable:
-                following.fail(error)
+                following.fail(error, final=False)
                 return
             # What the server cannot do now it can do later; until then it is not asked in a hurry.
             await asyncio.sleep(RETRY_SECONDS[1] / 4)

@@ -45,6 +45,7 @@ class Following:
         self._early: list[Mapping[str, Any]] = []
         self._news = asyncio.Event()
         self._error: Exception | None = None
+        self._final = True
 
     def __aiter__(self) -> AsyncIterator[Item]:
         return self
@@ -52,14 +53,19 @@ class Following:
     async def __anext__(self) -> Item:
         while not self._items:
             if self._error is not None:
-                raise self._error
+                error = self._error
+                if not self._final:
+                    self._error = None
+                raise error
             self._news.clear()
             await self._news.wait()
         return self._items.popleft()
 
-    def fail(self, error: Exception) -> None:
-        """End the iteration with an error once everything before it was read."""
+    def fail(self, error: Exception, *, final: bool = True) -> None:
+        """Raise an error once everything before it was read. After one that is not final, such as a refusal,
+        reading on waits for what may come: access, or the next refusal."""
         self._error = error
+        self._final = final
         self._news.set()
 
     def reopen(self) -> None:
