@@ -89,6 +89,9 @@ export interface ApiOptions {
   url?: string;
   /** A token, or where to get one; without it the cookie decides. */
   token?: string | null | (() => string | null);
+  /** Milliseconds for a whole answer, 30,000 by default; uploads have no limit. A connection that the browser kept
+   * may be half open, and then nothing else would ever end the call. */
+  timeoutMs?: number;
 }
 
 type Query = Record<string, string | number | boolean | undefined>;
@@ -96,10 +99,12 @@ type Query = Record<string, string | number | boolean | undefined>;
 export class Api {
   readonly #url: string;
   readonly #token: ApiOptions['token'];
+  readonly #timeoutMs: number;
 
   constructor(options: ApiOptions = {}) {
     this.#url = (options.url ?? '').replace(/\/$/, '');
     this.#token = options.token;
+    this.#timeoutMs = options.timeoutMs ?? 30_000;
   }
 
   signIn(login: string, password: string): Promise<SignedIn> {
@@ -223,17 +228,20 @@ export class Api {
     const headers = this.#headers();
     if (body !== undefined) headers['content-type'] = 'application/json';
     let response: Response;
+    let text: string;
     try {
       response = await fetch(this.#url + path + toQuery(query), {
         method,
         headers,
         credentials: 'include',
+        signal: AbortSignal.timeout(this.#timeoutMs),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
+      text = await response.text();
     } catch {
       throw unanswered('The server cannot be reached.');
     }
-    const answer = parse(await response.text());
+    const answer = parse(text);
     if (!response.ok) throw problem(response.status, answer);
     return answer as T;
   }
