@@ -58,9 +58,17 @@ async def send(client: Client, text: str, command_id: str, thread: str = THREAD)
 
 
 def ended(run_id: str | None = None) -> Any:
+    return of_run("run:ended", run_id)
+
+
+def started(run_id: str) -> Any:
+    return of_run("run:started", run_id)
+
+
+def of_run(kind: str, run_id: str | None) -> Any:
     def wanted(event: str, payload: Any) -> bool:
         data = payload["data"] if event == "events" else {}
-        return data.get("type") == "run:ended" and run_id in (None, data["data"]["run_id"])
+        return data.get("type") == kind and run_id in (None, data["data"]["run_id"])
 
     return wanted
 
@@ -383,8 +391,9 @@ async def test_message_that_still_waited_for_its_turn_is_answered_after_a_restar
         connected(server, "alice", session_id="session-alice") as client,
     ):
         await client.call("subscribe", stream=STREAM)
-        await send(client, "endless", "c1")
+        running = await send(client, "endless", "c1")
         waiting = await send(client, "say still here", "c2")
+        await client.until(started(running["run_id"]))
 
     async with (
         serve(app, tmp_path, **brief) as server,
@@ -403,14 +412,30 @@ async def test_what_waits_on_a_node_that_is_going_away_is_left_for_the_next(
     alice: Client, server: Served
 ) -> None:
     """Its own sweeper took it for left behind, once its lease had run out, and ended it."""
-    await send(alice, "endless", "c1")
+    await alice.call("subscribe", stream=STREAM)
+    running = await send(alice, "endless", "c1")
     waiting = await send(alice, "say still here", "c2")
+    await alice.until(started(running["run_id"]))
     await server.node.runs.finish(0.1)
 
     await server.node.sweeper.interrupt_dead_runs(owner=server.node.id)
 
     state = await server.node.state_of(STREAM)
     assert list(state.runs) == [waiting["run_id"]]
+
+
+async def test_what_is_about_to_begin_while_its_node_goes_away_does_not_begin(
+    alice: Client, server: Served
+) -> None:
+    """It was no task yet when the tasks were cancelled, and began after that, for ever."""
+    await send(alice, "endless", "c1")
+    waiting = await send(alice, "say still here", "c2")
+
+    await server.node.runs.finish(0.01)
+
+    state = await server.node.state_of(STREAM)
+    assert server.node.runs.active(THREAD) == []
+    assert list(state.runs)[-1] == waiting["run_id"]
 
 
 async def test_client_cannot_claim_what_the_server_notes_in_a_message(alice: Client) -> None:

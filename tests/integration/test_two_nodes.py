@@ -48,6 +48,20 @@ async def pair(
         yield Pair(a, b, on_a, on_b)
 
 
+async def test_state_on_any_node_has_what_another_one_acknowledged(pair: Pair) -> None:
+    """It was that of the feed, which hears of an append some milliseconds later."""
+    for number in range(50):
+        data = {"id": f"m{number}", "role": "assistant", "author": None, "content": str(number)}
+        await pair.a.node.streams.append(STREAM, ("message", data))
+
+        there, here = await asyncio.gather(
+            pair.b.node.state_of(STREAM), pair.a.node.state_of(STREAM)
+        )
+
+        assert there.messages[data["id"]]["content"] == str(number)
+        assert here.messages[data["id"]]["content"] == str(number)
+
+
 async def test_readers_on_both_nodes_hear_the_same_contiguous_stream(pair: Pair) -> None:
     run = await send(pair.on_a, "say one two three four", "c1")
     await pair.on_a.until(ended(run["run_id"]))

@@ -221,11 +221,7 @@ class Asks:
         stream = f"thread:{thread_id}"
         await self._node.permissions.require_existing(caller.user, stream)
         await self._node.permissions.require_write(caller.user, stream)
-        feed = await self._node.feeds.acquire(stream)
-        try:
-            ask = feed.state.asks.get(ask_id)
-        finally:
-            self._node.feeds.release(feed)
+        ask = (await self._node.state_of(stream)).asks.get(ask_id)
         if ask is None:
             known = await self._receipt(stream, ask_id)
             if known is None:

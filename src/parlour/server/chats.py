@@ -170,11 +170,7 @@ class Chats:
 
     async def _start(self, chat: Chat) -> None:
         node = self._node
-        feed = await node.feeds.acquire(f"thread:{chat.thread_id}")
-        try:
-            snapshot = feed.state
-        finally:
-            node.feeds.release(feed)
+        snapshot = await node.state_of(f"thread:{chat.thread_id}")
         guest = await node.permissions.owner(chat.thread_id) != chat.user.id
         if chat.chat_profile is not None and not guest:
             await node.threads.update_thread(chat.thread_id, chat_profile=chat.chat_profile)

@@ -216,6 +216,28 @@ class Feed:
             return None
         return list(self._ring)[len(self._ring) - missing :]
 
+    async def reach(self, head: Position) -> bool:
+        """Wait until everything up to `head` was heard. False where the feed broke, or counts in another
+        epoch than `head`."""
+        if self._holds(head):
+            return True
+        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def look(_: Batch | Lost) -> None:
+            if not arrived.done() and (self._holds(head) or not self.open):
+                arrived.set_result(None)
+
+        self.watch(look)
+        try:
+            if self.open and head.epoch == self.position.epoch:
+                await arrived
+        finally:
+            self.unwatch(look)
+        return self._holds(head)
+
+    def _holds(self, head: Position) -> bool:
+        return head.epoch == self.position.epoch and head.offset <= self.position.offset
+
     def watch(self, watcher: Watcher) -> None:
         """Hear every batch from now on, and `Lost` at last."""
         self._watchers[watcher] = None

@@ -15,7 +15,7 @@ from parlour.config import Settings
 from parlour.core.streams import NewEvent
 from parlour.core.thread import ThreadState
 from parlour.core.users import User
-from parlour.errors import CallError, CommandError, NotFound, ParlourError, TooLarge
+from parlour.errors import CallError, CommandError, NotFound, ParlourError, TooLarge, Unavailable
 from parlour.ports import (
     Clock,
     HotLog,
@@ -76,6 +76,12 @@ USER_STREAM_KEPT = 200
 
 LISTED_KEPT = 10_000
 """Entries of conversation lists that are remembered, so that only changes are told."""
+
+STATE_SECONDS = 5.0
+"""How long a conversation's state is waited for …"""
+
+STATE_PAUSE = 0.02
+"""… and how long until it is looked at again after its stream began anew."""
 
 RECONNECT_AFTER_MS = 200
 """How long clients wait at least when the node goes away; the transport spreads them from there on."""
@@ -223,12 +229,21 @@ class Node:
     # -- reading ---------------------------------------------------------------------------------
 
     async def state_of(self, stream: str) -> ThreadState:
-        """The present state of a conversation."""
-        feed = await self.feeds.acquire(stream)
+        """The state of a conversation, with everything that was acknowledged before this call, on whatever
+        node (a feed may be some milliseconds behind that). Raises `Unavailable`."""
         try:
-            return feed.state
-        finally:
-            self.feeds.release(feed)
+            async with asyncio.timeout(STATE_SECONDS):
+                while True:
+                    feed = await self.feeds.acquire(stream)
+                    try:
+                        if await feed.reach(await self.log.head(stream)):
+                            return feed.state
+                    finally:
+                        self.feeds.release(feed)
+                    # The log has begun anew; that reaches the feed, and the next `acquire` opens it again.
+                    await asyncio.sleep(STATE_PAUSE)
+        except TimeoutError:
+            raise Unavailable("The newest events of the conversation have not arrived.") from None
 
     async def attachments(
         self, user: User, file_ids: Sequence[str], *, thread_id: str | None = None

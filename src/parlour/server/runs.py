@@ -66,6 +66,7 @@ class Run:
         self.handler = handler
         self.cause = cause
         self.stopping = False
+        self.interrupted = False
         self.fence: int | None = None
         self.task: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -166,6 +167,9 @@ class Run:
         return outcome
 
     async def _execute(self) -> tuple[Outcome, BaseException | None]:
+        if self.stopping or self.interrupted:
+            # That came while the run was being announced: there was no task to cancel.
+            return ("stopped" if self.stopping else "interrupted"), None
         self.task = asyncio.create_task(self._guarded(), name=f"run {self.id}")
         first = asyncio.FIRST_COMPLETED
         try:
@@ -182,6 +186,18 @@ class Run:
             return ("stopped" if self.stopping else "interrupted"), None
         error = self.task.exception()
         return ("failed", error) if error is not None else ("completed", None)
+
+    def stop(self) -> None:
+        """End the app's code, or never begin it; may be called again where the code swallowed that."""
+        self.stopping = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def interrupt(self) -> None:
+        """The same because the node goes away."""
+        self.interrupted = True
+        if self.task is not None:
+            self.task.cancel()
 
     def give_up(self) -> None:
         """The app's code swallows every cancellation: the conversation goes on without it."""
@@ -319,9 +335,7 @@ class Runs:
         """End every run of a conversation on this node, running or waiting, and wait until they have ended."""
         runs = self.active(thread_id)
         for run in runs:
-            run.stopping = True
-            if run.task is not None:
-                run.task.cancel()
+            run.stop()
         ended = [run.ended for run in runs]
         for _ in range(STOP_ATTEMPTS):
             pending = [future for future in ended if not future.done()]
@@ -330,8 +344,8 @@ class Runs:
             await asyncio.wait(pending, timeout=1.0)
             for run in runs:
                 # A handler that swallowed the cancellation is asked again.
-                if not run.ended.done() and run.task is not None:
-                    run.task.cancel()
+                if not run.ended.done():
+                    run.stop()
         pending = [future for future in ended if not future.done()]
         if pending:
             for run in runs:
@@ -357,15 +371,16 @@ class Runs:
         return [run_id for run_id in run_ids if run_id not in state.runs]
 
     async def finish(self, deadline: float) -> None:
-        """Shutdown: let running answers finish until `deadline` seconds from now, then interrupt them."""
+        """Shutdown: let running answers finish until `deadline` seconds from now, then interrupt them. What
+        is not announced yet is left to another node, as what waits is."""
         self.draining = True
         running = [q.current.ended for q in self._queues.values() if q.current is not None]
         if running:
             await asyncio.wait(running, timeout=deadline)
         for queue in list(self._queues.values()):
             for run in (queue.current, *queue.waiting):
-                if run is not None and run.task is not None:
-                    run.task.cancel()
+                if run is not None:
+                    run.interrupt()
         # The queues end after their last run, when they have given back their leases.
         rest = [queue.task for queue in self._queues.values() if queue.task is not None]
         if rest:
@@ -397,6 +412,9 @@ class Runs:
                 try:
                     if lease is None or self._held.get(thread_id) is None:
                         lease = await self._take(thread_id)
+                    if self.draining:
+                        queue.waiting.appendleft(run)
+                        break
                     run.fence = lease.generation
                     outcome = await self._perform(run)
                 finally:
