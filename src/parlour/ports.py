@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from parlour.core.access import Kind, Right
@@ -388,6 +389,10 @@ class Leases(Protocol):
         ...
 
 
+NO_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({})
+"""Of the sessions that bring none, which are nearly all: they share it."""
+
+
 @dataclass(slots=True)
 class SessionRecord:
     """What is kept of a session between connections and over restarts."""
@@ -398,7 +403,7 @@ class SessionRecord:
     thread_id: str | None = None
     chat_profile: str | None = None
     language: str | None = None
-    user_env: dict[str, str] = field(default_factory=dict)
+    user_env: Mapping[str, str] = field(default_factory=lambda: NO_ENVIRONMENT)
     created_at: int = 0
     last_seen: int = 0
 

@@ -27,7 +27,6 @@ class Connection:
         "commands",
         "expires_at",
         "fresh",
-        "homes",
         "jti",
         "knocks",
         "known",
@@ -71,12 +70,16 @@ class Connection:
         """Rooms of conversations in which the person only reads."""
         self.knocks: dict[str, None] | None = None
         """Rooms that the person was refused, and waits at."""
-        # All tabs of a person share the first one.
-        self.homes = (sys.intern(f"user:{user.id}"), f"session:{session.id}")
 
     @property
     def sid(self) -> str:
         return self.link.sid
+
+    @property
+    def homes(self) -> tuple[str, str]:
+        """The rooms that it stays in as long as it lives: its user's and its session's."""
+        # All tabs of a person share the first name.
+        return sys.intern(f"user:{self.user.id}"), f"session:{self.session.id}"
 
     def send(self, encoded: Encoded) -> None:
         self.link.send(encoded)

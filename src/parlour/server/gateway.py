@@ -19,7 +19,7 @@ from parlour.errors import (
     Unauthenticated,
     Unavailable,
 )
-from parlour.ports import SessionRecord
+from parlour.ports import NO_ENVIRONMENT, SessionRecord
 from parlour.server.accounts import Identity, Revocation
 from parlour.server.connections import Connection
 from parlour.server.endpoint import Ack, Handshake, Link
@@ -150,7 +150,7 @@ class Gateway:
             thread_id=asked.thread_id,
             chat_profile=asked.chat_profile,
             language=asked.language,
-            user_env=dict(asked.user_env),
+            user_env=asked.user_env or NO_ENVIRONMENT,
             created_at=now,
             last_seen=now,
         )
@@ -164,7 +164,7 @@ class Gateway:
         except Forbidden as error:
             raise ConnectionRefused("forbidden", error.message) from None
         # What the client just sent is newer than what is stored; the environment is stored nowhere.
-        bound.user_env = dict(asked.user_env)
+        bound.user_env = asked.user_env or NO_ENVIRONMENT
         return bound, bound.created_at != now
 
     async def keep(self, session_id: str) -> None:

@@ -87,7 +87,7 @@ class SocketSession:
         self._limits: Final = limits
         self._timeout: Final = connect_timeout
         self._decoder: Final = Decoder(limits)
-        self._places: Final = ByNamespace[Place]()
+        self._places: Final[ByNamespace[Place]] = ByNamespace()
         self.connect_by: float | None = now + connect_timeout
 
     def place(self, namespace: str) -> Place | None:

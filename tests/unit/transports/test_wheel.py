@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parlour.transports.socketio.wheel import TimerWheel
+from parlour.transports.socketio.wheel import Timed, TimerWheel
 
 
 class Loop:
@@ -47,7 +47,7 @@ class Handle:
 
 class Entry:
     def __init__(self, again: Callable[[Entry, float], None] | None = None) -> None:
-        self.timer_slot: int | None = None
+        self.timer_slot: set[Timed] | None = None
         self.calls: list[float] = []
         self._again = again
 

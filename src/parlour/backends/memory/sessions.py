@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from parlour.backends.sessions import merge_sessions
 from parlour.errors import NotFound
-from parlour.ports import SessionRecord
+from parlour.ports import NO_ENVIRONMENT, SessionRecord
 
 
 class MemorySessionStore:
@@ -62,4 +62,4 @@ class MemorySessionStore:
 
 
 def _copy(record: SessionRecord) -> SessionRecord:
-    return replace(record, user_env=dict(record.user_env))
+    return replace(record, user_env=dict(record.user_env) or NO_ENVIRONMENT)

@@ -39,7 +39,7 @@ class RedisSessionStore:
         if not reply:
             raise Forbidden("this session belongs to somebody else")
         stored = _record(reply)
-        stored.user_env = dict(record.user_env)
+        stored.user_env = record.user_env
         return stored
 
     async def load(self, session_id: str) -> SessionRecord | None:

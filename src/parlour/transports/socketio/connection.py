@@ -23,6 +23,7 @@ from parlour.wire.packets import Encoded
 
 if TYPE_CHECKING:
     from parlour.transports.socketio.server import EngineServer
+    from parlour.transports.socketio.wheel import Timed
 
 log = logging.getLogger("parlour.transports.socketio")
 
@@ -82,7 +83,7 @@ class EngineConnection:
         self.server = server
         self.engine: Final = engine
         self.handshake: Final = handshake
-        self.timer_slot: int | None = None
+        self.timer_slot: set[Timed] | None = None
         self.carrier = carrier
         self._candidate: Candidate | None = None
         self.outbox: Outbox | None = None

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _DEFLATES: Final = f"sec-websocket-extensions: {deflate.ACCEPTED}\r\n".encode()
+_OF_THE_UPGRADE: Final = ("sec-websocket-", "upgrade:", "connection:")
 _MAX_PENDING: Final = 256
 """Packets that are noted for one turn; what comes on top is written at once, so that the transport
 can say that it is full."""
@@ -367,16 +368,15 @@ class _Setup:
     def handshake(self, request: _Request, transport: asyncio.Transport) -> Handshake:
         peer = transport.get_extra_info("peername")
         host = str(peer[0]) if isinstance(peer, tuple) else ""
-        headers = Headers(request.head)
+        head = request.kept()
         secure = transport.get_extra_info("sslcontext") is not None
         client, secure = self.trusted.resolve(host, secure, request.headers)
-        cookie = request.headers.get("cookie")
         return Handshake(
             # Most of this is the same for most clients, and kept as long as they are connected.
             path=sys.intern(request.path),
             query=query_of(request.query),
-            headers=headers,
-            cookies=NO_COOKIES if cookie is None else Cookies(cookie.encode("latin-1")),
+            headers=Headers(head),
+            cookies=Cookies(head) if "cookie" in request.headers else NO_COOKIES,
             client=sys.intern(client),
             secure=secure,
         )
@@ -385,19 +385,26 @@ class _Setup:
 class _Request:
     """The request that asks for the upgrade, as uvicorn repeats it: whole, names in lower case."""
 
-    __slots__ = ("head", "headers", "method", "path", "query")
+    __slots__ = ("_lines", "headers", "method", "path", "query")
 
     def __init__(self, data: bytes) -> None:
         line, _, rest = data.partition(b"\r\n")
-        self.head = rest.removesuffix(b"\r\n\r\n")
         method, _, target = line.partition(b" ")
         self.method = method
         path, _, self.query = target.rpartition(b" ")[0].partition(b"?")
         self.path = unquote(path.decode("latin-1"))
         self.headers: dict[str, str] = {}
-        for header in self.head.decode("latin-1").split("\r\n"):
+        self._lines = rest.removesuffix(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        for header in self._lines:
             name, _, value = header.partition(":")
             self.headers.setdefault(name.lower(), value.strip())
+
+    def kept(self) -> bytes:
+        """The header lines without those of the upgrade, which mean nothing when it is done: connections
+        are many, and last."""
+        return "\r\n".join(
+            [line for line in self._lines if not line.lower().startswith(_OF_THE_UPGRADE)]
+        ).encode("latin-1")
 
     def check(self) -> Refusal | None:
         """RFC 6455, section 4.2.1."""

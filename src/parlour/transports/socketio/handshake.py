@@ -78,15 +78,21 @@ def query_of(raw: bytes) -> Mapping[str, str]:
 
 
 class Cookies(LazyMapping):
-    """The Cookie header."""
+    """The same lines as `Headers`, for what their Cookie header says."""
 
     __slots__ = ()
 
     def _pairs(self) -> Iterator[tuple[str, str]]:
-        for part in self._raw.decode("latin-1").split(";"):
-            name, found, value = part.partition("=")
-            if found:
-                yield name.strip(), unquote(value.strip().strip('"'))
+        for name, value in Headers(self._raw)._pairs():
+            if name == "cookie":
+                yield from _cookies(value)
+
+
+def _cookies(header: str) -> Iterator[tuple[str, str]]:
+    for part in header.split(";"):
+        name, found, value = part.partition("=")
+        if found:
+            yield name.strip(), unquote(value.strip().strip('"'))
 
 
 NO_COOKIES: Final = Cookies(b"")
@@ -96,11 +102,12 @@ def read_scope(scope: Scope) -> Handshake:
     """The handshake of an ASGI request, whose client address and scheme the server has corrected
     for trusted proxies already."""
     client = scope.get("client")
+    head = b"\r\n".join(name + b":" + value for name, value in scope["headers"])
     return Handshake(
         path=scope["path"],
         query=Query(scope.get("query_string", b"")),
-        headers=Headers(b"\r\n".join(name + b":" + value for name, value in scope["headers"])),
-        cookies=Cookies(_header(scope, b"cookie")),
+        headers=Headers(head),
+        cookies=Cookies(head),
         client=client[0] if client else "",
         secure=scope.get("scheme") in ("https", "wss"),
     )
@@ -118,10 +125,3 @@ def origin_allowed(allowed: tuple[str, ...] | None, headers: Mapping[str, str]) 
     if own:
         return True
     return allowed is not None and ("*" in allowed or origin.lower() in allowed)
-
-
-def _header(scope: Scope, wanted: bytes) -> bytes:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value)
-    return b""

@@ -50,7 +50,7 @@ class SocketConnection(EngineConnection):
         super().__init__(server, engine, handshake, carrier)
         settings = server.settings
         self._session = SocketSession(server.now(), settings.connect_timeout, settings.limits)
-        self._links = ByNamespace[SocketLink]()
+        self._links: ByNamespace[SocketLink] = ByNamespace()
         self._joins: dict[str, asyncio.Task[None]] | None = None
 
     def message(self, data: str | bytes, start: int) -> None:

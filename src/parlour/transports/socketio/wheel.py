@@ -15,7 +15,8 @@ from typing import Final, Protocol
 class Timed(Protocol):
     """Something with at most one deadline."""
 
-    timer_slot: int | None
+    timer_slot: set[Timed] | None
+    """For the wheel: where the deadline is noted."""
 
     def tick(self, now: float) -> None:
         """The deadline has come. Has to schedule itself again where it wants to."""
@@ -43,24 +44,23 @@ class TimerWheel:
         # Never into a slot that is over: an entry whose deadline is ahead by less than a rounding
         # error would be called again and again within one turn.
         slot = max(math.ceil(when / self._resolution), self._over + 1)
-        if entry.timer_slot == slot:
-            return
-        self.cancel(entry)
-        entry.timer_slot = slot
         bucket = self._buckets.get(slot)
         if bucket is None:
-            self._open(slot).add(entry)
-        else:
-            bucket.add(entry)
+            bucket = self._open(slot)
+        held = entry.timer_slot
+        if held is bucket:
+            return
+        if held is not None:
+            held.discard(entry)
+        entry.timer_slot = bucket
+        bucket.add(entry)
 
     def cancel(self, entry: Timed) -> None:
         """Forget the entry's deadline."""
-        slot = entry.timer_slot
-        if slot is not None:
+        bucket = entry.timer_slot
+        if bucket is not None:
             entry.timer_slot = None
-            bucket = self._buckets.get(slot)
-            if bucket is not None:
-                bucket.discard(entry)
+            bucket.discard(entry)
 
     def stop(self) -> None:
         if self._handle is not None:
@@ -86,10 +86,12 @@ class TimerWheel:
         now = self._loop.time()
         while self._order and self._order[0] * self._resolution <= now:
             slot = self._over = heapq.heappop(self._order)
-            for entry in self._buckets.pop(slot):
-                # An entry that was called before may have moved or cancelled this one.
-                if entry.timer_slot == slot:
-                    entry.timer_slot = None
-                    entry.tick(now)
+            bucket = self._buckets.pop(slot)
+            # An entry that is called may move or cancel others of the same bucket, which are not
+            # called then.
+            while bucket:
+                entry = bucket.pop()
+                entry.timer_slot = None
+                entry.tick(now)
         if self._order and self._handle is None:
             self._arm()
