@@ -46,9 +46,10 @@ class Entrances:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            # Of a crowd somebody waits at any time: without the pause each question would be for one or two.
             while self._waiting:
                 await self._admit(self._take())
-            await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(PAUSE_SECONDS)
 
     def _take(self) -> dict[str, list[Connection]]:
         waiting = self._waiting

@@ -35,6 +35,9 @@ RENEW_SECONDS: Final = 5.0
 AT_ONCE: Final = 50
 REAPED_AT_ONCE: Final = 20
 REAPER_MS: Final = 30_000
+GATHER_SECONDS: Final = 0.005
+"""The pool is written at most once in this time: who comes alone is written at once, a crowd in fewer steps."""
+
 RETRY_SECONDS: Final = 0.5
 
 Arrival = Callable[[Connection], Awaitable[None]]
@@ -138,6 +141,8 @@ class Registrar:
                 log.warning("the pool cannot be written", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wake.set()
+            else:
+                await asyncio.sleep(GATHER_SECONDS)
 
     async def _keep(self, work: Callable[[], Awaitable[None]], period: float) -> None:
         """Repeat for good; what fails is tried again at the next turn."""

@@ -316,6 +316,13 @@ def frame_message(message: str | bytes) -> bytes:
     return frame(BINARY, message)
 
 
+def as_framed(written: bytes) -> Encoded:
+    """What is written as it is, in its place among the packets of a connection."""
+    encoded = Encoded(written)
+    encoded.framed = encoded.deflated = written
+    return encoded
+
+
 def frame_encoded(encoded: Encoded) -> bytes:
     """The frames of a packet, made once and kept in it."""
     framed = encoded.framed

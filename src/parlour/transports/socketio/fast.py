@@ -40,6 +40,7 @@ from parlour.wire.websocket import (
     Pong,
     Receiver,
     WebSocketError,
+    as_framed,
     frame,
     frame_close,
     frame_deflated,
@@ -234,6 +235,7 @@ class FastWebSocket(asyncio.Protocol):
         self._transport.close()
 
     def write_aside(self, encoded: Encoded) -> None:
+        self.flush()
         self._transport.write(frame_encoded(encoded))
 
     # inside
@@ -258,6 +260,7 @@ class FastWebSocket(asyncio.Protocol):
         if isinstance(message, Ping):
             # Past the mark the answer is left out: a flood of pings must not fill the buffer.
             if not self._paused and not self._said_goodbye:
+                self.flush()
                 self._transport.write(frame(PONG, message.payload))
         elif isinstance(message, Close):
             self._goodbye(NORMAL if message.code == NO_CODE else message.code)
@@ -303,14 +306,17 @@ class FastWebSocket(asyncio.Protocol):
             self._refuse(refused)
             return
         self._deflates = server.settings.compression and request.offers_deflate()
-        self._transport.write(request.accept(self._deflates))
-        self._accept(server, handshake, query.get("sid"))
+        self._accept(server, handshake, query.get("sid"), request.accept(self._deflates))
 
-    def _accept(self, server: EngineServer, handshake: Handshake, sid: str | None) -> None:
+    def _accept(
+        self, server: EngineServer, handshake: Handshake, sid: str | None, answer: bytes
+    ) -> None:
         self._transport.set_write_buffer_limits(server.settings.outbox.high_water)
         limit = server.settings.limits.max_payload
         self._receiver = Receiver(limit, inflates=self._deflates)
         self._turn = server.turn
+        # It leaves with the first packet, in one system call.
+        self.write(as_framed(answer))
         if sid is None:
             self._connection = server.open(handshake, self)
             return
