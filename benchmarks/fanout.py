@@ -207,29 +207,35 @@ def measure_latency(
     watch: Watch, names: list[str], figures: dict[str, Any], seconds: float, redis: bool
 ) -> dict[str, Any]:
     """Each server at half of its own rate for single events; Parlour also with what it sends stored
-    in SQLite, and over Redis."""
+    in SQLite, and over Redis, whose rates are measured here."""
     found: dict[str, Any] = {}
     servers = [name for name in names if name != "c_floor"]
-    if "parlour" in names:
-        servers.append("parlour_stored")
-    watch.begin("latency", len(servers) + redis)
+    ours = "parlour" in names
+    watch.begin("latency", len(servers) + ours + (redis and ours))
     for name in servers:
-        known = figures["single"].get(name) or figures["single"].get("parlour")
         with watch.step(f"latency, {name}"):
-            if known is not None:
+            if (known := figures["single"].get(name)) is not None:
                 with serving(name) as peer:
                     found[name] = latency(peer, _half(known), seconds)
-    if redis and "parlour" in figures["single"]:
+    if ours:
+        with watch.step("latency, parlour_stored"), serving("parlour_stored") as peer:
+            found["parlour_stored"] = latency(peer, _half_of(peer, seconds), seconds)
+    if ours and redis:
         with watch.step("latency, parlour_redis"):
-            found["parlour_redis"] = _latency_over_redis(figures["single"]["parlour"], seconds)
+            found["parlour_redis"] = _latency_over_redis(seconds)
     return found
 
 
-def _latency_over_redis(known: dict[str, Any], seconds: float) -> dict[str, float]:
+def _latency_over_redis(seconds: float) -> dict[str, float]:
     with running_redis() as redis, running_postgres() as postgres:
         stores = [redis.url, _database(postgres, "latency")]
         with serving("parlour", stores=stores) as peer:
-            return latency(peer, _half(known), seconds)
+            return latency(peer, _half_of(peer, seconds), seconds)
+
+
+def _half_of(peer: Peer, seconds: float) -> int:
+    single = next(scenario for scenario in SCENARIOS if scenario.name == "single")
+    return _half({"per_second": single.run(peer, seconds)[single.value]})
 
 
 def _half(known: dict[str, Any]) -> int:

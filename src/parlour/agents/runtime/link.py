@@ -68,9 +68,11 @@ class Place:
 
 @dataclass(slots=True)
 class Call:
-    """A text that runs now."""
+    """A text that runs now. `ended` is when the keeper says so, `failed` when the listener does; the keeper's
+    next call may begin only after the first."""
 
     ended: asyncio.Future[tuple[int | None, bool]]
+    failed: asyncio.Future[Exception]
     on_output: OnOutput | None
     pieces: list[str]
     size: int = 0
@@ -78,16 +80,17 @@ class Call:
     def hear(self, text: str) -> None:
         self.pieces.append(text)
         self.size += len(text)
-        if self.on_output is not None:
+        if self.on_output is None:
+            return
+        try:
             self.on_output(text)
+        except Exception as error:  # noqa: BLE001 - the listener's mistake belongs to the caller of run
+            self.on_output = None
+            self.failed.set_result(error)
 
     def end(self, code: int | None, truncated: bool) -> None:
         if not self.ended.done():
             self.ended.set_result((code, truncated))
-
-    def fail(self, error: Exception) -> None:
-        if not self.ended.done():
-            self.ended.set_exception(error)
 
 
 class KeeperLink:
@@ -137,14 +140,18 @@ class KeeperLink:
     async def run(
         self, console: str, text: str, *, timeout_s: float, on_output: OnOutput | None
     ) -> CommandResult:
-        """Run a text to its end. Cancelling ends it, and waits until it has ended."""
-        call = Call(asyncio.get_running_loop().create_future(), on_output, [])
+        """Run a text to its end. Cancelling ends it, and waits until it has ended; so does a listener that
+        raises, whose mistake is raised here."""
+        loop = asyncio.get_running_loop()
+        call = Call(loop.create_future(), loop.create_future(), on_output, [])
         self._call = call
         timed_out = False
         try:
             async with asyncio.timeout(timeout_s) as limit:
                 await self._tell({"op": "run", "console": console, "text": text})
-                code, truncated = await asyncio.shield(call.ended)
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait((call.ended, call.failed), return_when=first)
+            code, truncated = await self._stop(call)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -155,6 +162,8 @@ class KeeperLink:
             raise
         finally:
             self._call = None
+        if call.failed.done():
+            raise call.failed.result()
         return CommandResult(
             None if timed_out else code, "".join(call.pieces), truncated, timed_out
         )
@@ -249,13 +258,7 @@ class KeeperLink:
         elif frame["op"] == "output":
             if call.size > 2 * self._place.limits.output_bytes:
                 raise ValueError("more output than was allowed")
-            self._pass_on(call, str(frame["text"]))
-
-    def _pass_on(self, call: Call, text: str) -> None:
-        try:
-            call.hear(text)
-        except Exception as error:  # noqa: BLE001 - the listener's mistake belongs to the caller of run
-            call.fail(error)
+            call.hear(str(frame["text"]))
 
     async def _frame(self) -> dict[str, Any]:
         assert self._reader is not None
@@ -279,7 +282,10 @@ class KeeperLink:
             await self._send(frame)
 
     async def _stop(self, call: Call) -> tuple[int | None, bool]:
-        """End what runs. A keeper that does not manage goes with everything it keeps."""
+        """End what runs, where it has not ended. A keeper that does not manage goes with everything it
+        keeps."""
+        if call.ended.done():
+            return call.ended.result()
         try:
             async with asyncio.timeout(STOP_S):
                 await self._tell({"op": "stop"})

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from parlour.backends.memory.stream import Draft, HeldStream, Stage
 from parlour.backends.window import WindowLimits
-from parlour.core.streams import Appended, Position
+from parlour.core.streams import Appended, Batch, Position
 from parlour.errors import ParlourError, ShuttingDown, Unavailable
 from parlour.ports import Archive, Clock, Origin
 
@@ -138,12 +138,17 @@ class Committer:
 
     def _show(self, decided: Sequence[_Decided]) -> None:
         now = self._clock.now_ms()
+        shown: dict[int, tuple[HeldStream, list[Batch]]] = {}
         for one in decided:
             stream, appended = one.one.stream, one.appended
             if appended is not None and not appended.duplicate:
                 batch = stream.apply(one.one.draft, appended, now)
-                self._settle_window(stream)
-                stream.sinks.announce(batch)
+                shown.setdefault(id(stream), (stream, []))[1].append(batch)
+        for stream, batches in shown.values():
+            self._settle_window(stream)
+            # What became durable together is heard together: when the disk is slow the groups grow, and
+            # a group costs its readers one packet.
+            stream.sinks.announce(_joined(batches))
         for one in decided:
             _settle(one)
 
@@ -175,6 +180,13 @@ def _stage(group: Sequence[_Waiting], now: int) -> list[_Decided]:
         except ParlourError as error:
             decided.append(_Decided(one, error=error))
     return decided
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    events = [event for batch in batches for event in batch.events]
+    return replace(batches[0], events=events)
 
 
 def _receipt(decided: _Decided) -> tuple[str, Appended] | None:

@@ -154,8 +154,14 @@ def _create_missing(connection: Connection, epochs: Mapping[str, str], *, sealed
     connection.execute(upsert(connection, streams).on_conflict_do_nothing(), rows)
 
 
+_LOCKED = select(streams).where(streams.c.stream == bindparam("name")).with_for_update()
+
+
 def _locked(connection: Connection, names: Sequence[str]) -> dict[str, Row[Any]]:
     """Rows by name, locked in one order so that two writers cannot wait for each other."""
+    if len(names) == 1:
+        row = connection.execute(_LOCKED, {"name": names[0]}).one_or_none()
+        return {} if row is None else {names[0]: row}
     found = connection.execute(
         select(streams)
         .where(streams.c.stream.in_(names))
@@ -205,6 +211,9 @@ class _Tail:
         }
 
 
+_INSERT_EVENTS = insert(events)
+
+
 def _write(connection: Connection, entries: Sequence[Entry], now: int) -> None:
     tails = _tails(connection, entries)
     rows: list[dict[str, Any]] = []
@@ -219,7 +228,7 @@ def _write(connection: Connection, entries: Sequence[Entry], now: int) -> None:
             row = _receipt_row(entry.stream, *entry.receipt, now)
             noted.setdefault((row["stream"], row["key"]), row)
     if rows:
-        connection.execute(insert(events), rows)
+        connection.execute(_INSERT_EVENTS, rows)
     if noted:
         _note_receipts(connection, list(noted.values()), now)
     _move_heads(connection, tails)

@@ -143,15 +143,30 @@ def _answer(answer: asyncio.Future[Any], outcome: Any) -> None:
 def _commit_group(engine: Engine, units: list[Unit[Any]]) -> list[Any]:
     """Run units in one transaction. One that raises is undone alone; a failing commit fails them
     all."""
+    if len(units) == 1:
+        return [_commit_alone(engine, units[0])]
     try:
         with engine.begin() as connection:
-            if len(units) == 1:
-                return [_attempt(connection, units[0])]
             return [_attempt(connection, unit) for unit in units]
     except DRIVER_ERRORS as error:
         failure = translate(error)
         failure.__cause__ = error
         return [_Failed(failure) for _ in units]
+
+
+def _commit_alone(engine: Engine, unit: Unit[Any]) -> Any:
+    """One unit is the whole transaction, and needs no savepoint in it."""
+    try:
+        with engine.begin() as connection:
+            return unit(connection)
+    except ParlourError as error:
+        return _Failed(error)
+    except DRIVER_ERRORS as error:
+        failure = translate(error)
+        failure.__cause__ = error
+        return _Failed(failure)
+    except Exception as error:  # noqa: BLE001 - a defect in one unit must not end the committer
+        return _Failed(error)
 
 
 def _attempt(connection: Connection, unit: Unit[Any]) -> Any:

@@ -217,9 +217,12 @@ class RuntimeContract:
             raise LookupError(text)
 
         with pytest.raises(LookupError):
-            await runtime.run("echo x", timeout_s=LONG_S, on_output=fail)
+            await runtime.run("echo x; sleep 1000", timeout_s=LONG_S, on_output=fail)
 
-        assert (await sh(runtime, "echo well")).output.endswith("well\n")
+        # What it interrupted has ended: its end is not taken for the next one's.
+        after = await sh(runtime, "echo well; exit 3")
+        assert after.output.endswith("well\n")
+        assert after.exit_code == 3
 
     # -- what does not end -----------------------------------------------------------------------
 
