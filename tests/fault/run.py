@@ -106,7 +106,8 @@ async def play(
                 await _break_once(stage, seat, proxy, reader, fault, moment, totals)
                 fresh = await _until_current(stage, thread_id, seat, reader)
         except TimeoutError as error:
-            error.add_note(f"at {reader.position}, {reader.state.to_wire()!s:.2000}")
+            found = {**reader.state.to_wire(), "messages": len(reader.state.messages)}
+            error.add_note(f"{reader.position}, {_tokens_seen(reader)} tokens, {found!s:.2000}")
             raise
     _judge(reader, fresh, tokens, totals, fault)
 
