@@ -32,7 +32,13 @@ def encode_record(event: NewEvent, limit: int) -> bytes:
         raise InvalidPayload(f"an event's data must be JSON: {error}") from error
     if len(record) > limit:
         raise TooLarge(f"an event is larger than {limit} bytes", limit=limit)
-    return record
+    return right_sized(record)
+
+
+def right_sized(data: bytes) -> bytes:
+    """A copy that takes no more memory than it has bytes. What orjson writes sits at the beginning of a
+    buffer of a kibibyte or more, which stays allocated as long as the result is kept."""
+    return memoryview(data).tobytes()
 
 
 def decode_record(

@@ -201,6 +201,9 @@ class Client:
             following.fail(error)
             return
         following.answered(answer)
+        if following.stale:
+            # What overtook the answer left a gap behind it.
+            self._wanted.set()
 
     # -- what the socket says --------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from parlour.backends.records import decode_record, encode_record
+from parlour.backends.records import decode_record, encode_record, right_sized
 from parlour.backends.sinks import Sinks
 from parlour.backends.window import MESSAGE, WindowLimits
 from parlour.core.streams import Appended, Batch, Dedupe, Event, NewEvent, Page, Position
@@ -156,7 +156,7 @@ class HeldStream:
         self.fence = max(self.fence, draft.fence or 0)
         if dedupe is None:
             return _Append(appended.last, draft.fence, None)
-        receipt = (dedupe.key, replace(appended, receipt=dedupe.receipt))
+        receipt = (dedupe.key, replace(appended, receipt=right_sized(dedupe.receipt)))
         self._note(receipt, now)
         return _Append(appended.last, draft.fence, receipt)
 
