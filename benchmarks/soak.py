@@ -98,14 +98,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         printed = load.stdout.read() if load.stdout is not None else ""
     if not printed:
         raise BenchmarkError("the load generator failed")
-    return summarise(options, json.loads(printed), samples)
+    return summarise(options, json.loads(printed), samples) | {"samples": samples}
 
 
 def summarise(
     options: argparse.Namespace, load: dict[str, float], samples: list[dict[str, float]]
 ) -> dict[str, Any]:
-    # The room's clients connect first: what is measured begins when they are in.
-    begun = samples[max(0, len(samples) - int(options.seconds)) :]
+    # The room's clients connect first, and end at once: what is measured is the time in between.
+    most = max(one["connections"] for one in samples)
+    first = next(n for n, one in enumerate(samples) if one["connections"] == most)
+    begun = samples[first + 1 : first + 1 + int(options.seconds)]
+    begun = [one for one in begun if one["connections"] > options.idle + 1] or samples[-1:]
+    after = samples[samples.index(begun[-1]) + 1 :]
     return {
         "idle": options.idle,
         "room": options.room,
@@ -117,8 +121,10 @@ def summarise(
         "longest_stall_ms": round(max(one["longest_ms"] for one in begun), 1),
         "longest_turn_cpu_ms": round(max(one["longest_cpu_ms"] for one in begun), 1),
         "connections_start": begun[0]["connections"],
-        # The last sample may be of a moment when the load had ended already.
-        "connections_end": max(one["connections"] for one in begun[-3:]),
+        "connections_end": begun[-1]["connections"],
+        "stall_when_the_room_ends_ms": round(
+            max((one["longest_ms"] for one in after), default=0), 1
+        ),
         "closed_in_the_room": load["closed"],
         "unanswered": begun[-1]["unanswered"],
         "p50_ms": load["p50_us"] / 1000,
@@ -142,7 +148,7 @@ def main() -> None:
     if options.idle + options.room > room:
         raise SystemExit(f"this many connections need {options.idle + options.room} open files")
     result = run(options)
-    Console().print_json(data=result)
+    Console().print_json(data={name: result[name] for name in result if name != "samples"})
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
