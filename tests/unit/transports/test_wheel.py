@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parlour.transports.socketio.wheel import Timed, TimerWheel
+from parlour.transports.socketio.wheel import CALLS_PER_TURN, Timed, TimerWheel
 
 
 class Loop:
@@ -25,15 +26,23 @@ class Loop:
         self.armed.append((when, callback, handle))
         return handle
 
+    def call_soon(self, callback: Callable[[], None]) -> Handle:
+        return self.call_at(self.now, callback)
+
+    def turn(self, when: float) -> bool:
+        """Call the next callback that is due at `when`; False where there is none."""
+        live = [entry for entry in self.armed if not entry[2].cancelled and entry[0] <= when]
+        if not live:
+            return False
+        first = min(live, key=lambda entry: entry[0])
+        self.armed.remove(first)
+        self.now = max(self.now, first[0])
+        first[1]()
+        return True
+
     def run_to(self, when: float) -> None:
-        while True:
-            live = [entry for entry in self.armed if not entry[2].cancelled and entry[0] <= when]
-            if not live:
-                break
-            first = min(live, key=lambda entry: entry[0])
-            self.armed.remove(first)
-            self.now = max(self.now, first[0])
-            first[1]()
+        while self.turn(when):
+            pass
         self.now = when
 
 
@@ -134,3 +143,65 @@ def test_nothing_is_called_after_the_end():
     loop.run_to(2)
 
     assert entry.calls == []
+
+
+def test_thousands_of_one_moment_are_called_over_several_turns():
+    loop, wheel = build()
+    entries = [Entry() for _ in range(3 * CALLS_PER_TURN + 1)]
+    for entry in entries:
+        wheel.schedule(entry, 1)
+
+    called = []
+    while loop.turn(2):
+        called.append(sum(len(entry.calls) for entry in entries))
+
+    assert called == [CALLS_PER_TURN, 2 * CALLS_PER_TURN, 3 * CALLS_PER_TURN, len(entries)]
+    assert all(len(entry.calls) == 1 for entry in entries)
+
+
+def test_between_two_slices_an_entry_can_be_cancelled_moved_and_added():
+    loop, wheel = build()
+    entries = [Entry() for _ in range(CALLS_PER_TURN + 3)]
+    for entry in entries:
+        wheel.schedule(entry, 1)
+    loop.turn(1)
+    cancelled, moved, left = [entry for entry in entries if not entry.calls]
+    added = Entry()
+
+    wheel.cancel(cancelled)
+    wheel.schedule(moved, 5)
+    wheel.schedule(added, 1)
+
+    loop.run_to(2)
+    assert (cancelled.calls, moved.calls, len(left.calls), len(added.calls)) == ([], [], 1, 1)
+    loop.run_to(6)
+    assert len(moved.calls) == 1
+
+
+def test_nothing_is_called_after_an_end_between_two_slices():
+    loop, wheel = build()
+    entries = [Entry() for _ in range(CALLS_PER_TURN + 1)]
+    for entry in entries:
+        wheel.schedule(entry, 1)
+    loop.turn(1)
+
+    wheel.stop()
+    loop.run_to(2)
+
+    assert sum(len(entry.calls) for entry in entries) == CALLS_PER_TURN
+
+
+def test_one_entry_that_raises_does_not_keep_the_others_from_being_called():
+    def fail(entry: Entry, now: float) -> None:
+        raise ValueError("broken")
+
+    loop, wheel = build()
+    broken, later = Entry(fail), Entry()
+    wheel.schedule(broken, 1)
+    wheel.schedule(later, 2)
+
+    with pytest.raises(ValueError, match="broken"):
+        loop.turn(1)
+
+    loop.run_to(3)
+    assert len(later.calls) == 1

@@ -623,7 +623,8 @@ class RuntimeContract:
 
             await until(_fewer(runtime, count_processes, 0), LONG_S)
             assert at_most <= bounds.processes + 10
-            assert after.output.endswith("well\n")
+            # What is left of the bomb, where the workspace did not have to be cleared, may still complain.
+            assert "well" in after.output.splitlines()
 
     async def test_a_file_that_grows_is_bounded(self, runtime: Runtime, bounds: Bounds) -> None:
         twice = 2 * bounds.file_bytes

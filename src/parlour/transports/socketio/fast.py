@@ -3,7 +3,7 @@
 uvicorn keeps the port, TLS, HTTP and the lifetime; its `ws=` setting takes a class like this one.
 Nothing here is a task, a queue or an await: what comes is parsed and handled in the callback that
 brings it, what goes is one `transport.write` per connection, of frames that were made once per
-broadcast. uvloop joins the writes of one loop turn into one system call per socket.
+broadcast and joined once per turn of the loop (`turn.py`).
 
 The bound is the transport's own buffer: past its high-water mark it says `pause_writing`, and
 packets wait in the connection's outbox until `resume_writing`. uvicorn's constructor signature is a
@@ -83,6 +83,7 @@ class FastWebSocket(asyncio.Protocol):
     __slots__ = (
         "_connection",
         "_deflates",
+        "_departed",
         "_finishing",
         "_paused",
         "_pending",
@@ -114,6 +115,7 @@ class FastWebSocket(asyncio.Protocol):
         self._paused = False
         self._deflates = False
         self._finishing = False
+        self._departed = False
         self._said_goodbye = False
 
     # asyncio's side
@@ -147,27 +149,41 @@ class FastWebSocket(asyncio.Protocol):
         except WebSocketError as error:
             self._fail(connection, error)
 
-    def eof_received(self) -> None:
-        """Let the transport close."""
+    def eof_received(self) -> bool:
+        """Whether the transport stays open for now. Closing a socket is half of what the end of a
+        connection costs, so that waits for its turn too; asyncio allows it without TLS only."""
+        connection = self._connection
+        if connection is None or connection.carrier is not self or self._is_secure():
+            return False
+        self._gone(connection)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._siblings.discard(self)
-        # Without this reference nothing of the connection is part of a cycle: it goes at once, not when
-        # the collector comes.
-        connection, self._connection = self._connection, None
+        connection = self._connection
         if connection is None:
             return
         if connection.carrier is self:
-            connection.lost()
+            self._gone(connection)
         else:
+            self._connection = None
             connection.candidate_lost(self)
+
+    def depart(self) -> None:
+        """For the departures: the peer went away."""
+        # Without this reference nothing of the connection is part of a cycle: it goes at once, not when
+        # the collector comes.
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        connection.lost()
+        self._transport.close()
 
     def pause_writing(self) -> None:
         self._paused = True
 
     def resume_writing(self) -> None:
-        self._paused = False
-        if self._connection is not None:
+        self._paused = self._departed
+        if not self._departed and self._connection is not None:
             self._drain(self._connection)
 
     def shutdown(self) -> None:
@@ -226,6 +242,8 @@ class FastWebSocket(asyncio.Protocol):
         self.wake()
 
     def abort(self) -> None:
+        if self._departed:
+            return
         self.flush()
         if self._transport.get_write_buffer_size():
             # The peer does not read: a goodbye would wait behind what it does not take.
@@ -278,6 +296,15 @@ class FastWebSocket(asyncio.Protocol):
             asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._transport.close)
         else:
             self._close_transport()
+
+    def _gone(self, connection: EngineConnection) -> None:
+        """The peer reads no more; what is sent until `depart` goes into the outbox, which is bounded."""
+        if not self._departed:
+            self._departed = self._paused = True
+            connection.server.departures.add(self)
+
+    def _is_secure(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None
 
     def _close_transport(self) -> None:
         """Close when what was written is out, by force after a while."""

@@ -14,6 +14,7 @@ from parlour.server.randomness import connection_id
 from parlour.server.starting import start_now
 from parlour.transports.socketio.asgi_websocket import serve_websocket
 from parlour.transports.socketio.connection import Carrier, EngineConnection
+from parlour.transports.socketio.departures import Departures
 from parlour.transports.socketio.handshake import Scope
 from parlour.transports.socketio.polling import serve_http
 from parlour.transports.socketio.settings import SocketSettings
@@ -51,12 +52,14 @@ class EngineServer:
         self._tasks: asyncio.TaskGroup | None = None
         self._wheel: TimerWheel | None = None
         self._turn: Turn | None = None
+        self._departures: Departures | None = None
         self._empty: asyncio.Event | None = None
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._wheel = TimerWheel(loop, self.settings.timer_resolution)
         self._turn = Turn(loop)
+        self._departures = Departures(loop)
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
         return self
@@ -95,6 +98,11 @@ class EngineServer:
     def turn(self) -> Turn:
         assert self._turn is not None, "the transport is not running"
         return self._turn
+
+    @property
+    def departures(self) -> Departures:
+        assert self._departures is not None, "the transport is not running"
+        return self._departures
 
     def now(self) -> float:
         """Seconds of the loop's clock."""

@@ -34,7 +34,8 @@ class Herd:
         self._reap = reap
 
     def crowded(self) -> bool:
-        return self._alone and len(below(os.getpid())) >= self._bound * CROWDED
+        # The keeper is one of those that the kernel counts.
+        return self._alone and 1 + len(below(os.getpid())) >= self._bound * CROWDED
 
     def end_new(self, known: Processes, consoles: Collection[int]) -> None:
         """End what is not in `known`, except what a process of before has started since (a development
