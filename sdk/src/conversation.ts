@@ -135,7 +135,10 @@ export class Conversation {
   async stop(): Promise<Answer> {
     this.#change({ stopping: true });
     try {
-      return await this.#command('run:stop', { thread_id: this.threadId });
+      const answer = await this.#command('run:stop', { thread_id: this.threadId });
+      // Nothing ran any more, or what runs does not end: it may be asked again.
+      if (answer['accepted'] === false) this.#change({ stopping: false });
+      return answer;
     } catch (error) {
       this.#change({ stopping: false });
       throw error;

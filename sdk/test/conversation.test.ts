@@ -165,6 +165,21 @@ describe('a conversation', () => {
     expect([pressed, view.stopping]).toEqual([true, false]);
   });
 
+  test('may be stopped again where what runs did not end', async () => {
+    server.answer('subscribe', () =>
+      snapshotAt(1, [], { runs: [{ run_id: 'r1', started_at: 1 }] }),
+    );
+    server.answer('run:stop', () => ({ run_id: null, accepted: false }));
+    conversation = new Conversation(connection, 'thread-1');
+    await opened();
+
+    const answer = await conversation.stop();
+
+    expect(answer['accepted']).toBe(false);
+    expect(conversation.view.get().thread.runs.size).toBe(1);
+    expect(conversation.view.get().stopping).toBe(false);
+  });
+
   test('does not keep a refused Stop in the outbox', async () => {
     server.answer('subscribe', () => snapshotAt(0, []));
     server.answer('run:stop', () => ({ ok: false, error: { code: 'forbidden', message: 'No.' } }));

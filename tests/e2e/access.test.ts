@@ -87,6 +87,24 @@ test('signing in, talking and stopping need no mouse', async () => {
   expect(await outcome.getAttribute('data-outcome')).toBe('stopped');
 });
 
+test('Escape stops an answer wherever the focus is, but closes first what is open above it', async () => {
+  const { page } = chat;
+  await chat.say('long 2000');
+  await chat.stop.waitFor();
+  await page.getByTestId('user-menu').click();
+  await page.getByRole('menu').waitFor();
+
+  await page.keyboard.press('Escape');
+  await page.getByRole('menu').waitFor({ state: 'detached' });
+  expect(await chat.stop.isVisible()).toBe(true);
+  await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+  await page.keyboard.press('Escape');
+
+  await chat.stop.waitFor({ state: 'detached' });
+  const outcome = page.getByTestId('run-outcome').last();
+  expect(await outcome.getAttribute('data-outcome')).toBe('stopped');
+});
+
 test('a screen reader hears that an answer begins, and then the answer', async () => {
   const announcer = chat.page.getByTestId('announcer');
   await chat.say('count to 30');

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parlour.core.streams import Event
-from parlour.core.thread import MESSAGE_WINDOW, ThreadState, digest, fold
+from parlour.core.thread import MESSAGE_WINDOW, ThreadState, Touched, digest, fold
 from tests.golden.vectors import CASES, events, message, random_pairs
 
 
@@ -36,6 +38,49 @@ def test_any_split_of_a_random_history_folds_alike(seed: int, first: int, second
     after, _ = fold(before, history[first:])
 
     assert after.to_wire() == fold(ThreadState(), history)[0].to_wire()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10_000))
+def test_one_by_one_is_the_same_as_together(seed: int) -> None:
+    # Deltas that follow each other are joined first where they come together.
+    history = events(random_pairs(seed, 80))
+    state, touched = ThreadState(), Touched()
+    for event in history:
+        state, more = fold(state, [event])
+        touched.written |= more.written
+        touched.written -= more.deleted
+        touched.deleted |= more.deleted
+
+    together, at_once = fold(ThreadState(), history)
+
+    assert state.to_wire() == together.to_wire()
+    assert touched.written == at_once.written
+
+
+@pytest.mark.parametrize("odd", [{"id": "m"}, {"text": "x"}, {"id": "m", "text": 7}, {"id": ["m"]}])
+def test_deltas_that_are_none_are_left_to_their_rule(odd: dict[str, Any]) -> None:
+    good = ("message:delta", {"id": "m", "text": "a"})
+
+    def one_by_one() -> Any:
+        state = ThreadState()
+        for event in events([message("m"), good, ("message:delta", odd), good]):
+            state, _ = fold(state, [event])
+        return state.to_wire()
+
+    def together() -> Any:
+        return fold(ThreadState(), events([message("m"), good, ("message:delta", odd), good]))[
+            0
+        ].to_wire()
+
+    assert _result(one_by_one) == _result(together)
+
+
+def _result(act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except (KeyError, TypeError) as error:
+        return type(error)
 
 
 @settings(max_examples=50, deadline=None)

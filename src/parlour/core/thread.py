@@ -9,7 +9,7 @@ clients live beside newer servers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -119,13 +119,45 @@ def fold(
     kept after each event."""
     state, touched = state.copy(), Touched()
     trim(state, window)
-    for event in events:
+    for event in _joined(events):
         rule = _RULES.get(event.type)
         if rule is not None:
             rule(state, event, touched)
             if len(state.messages) > window or len(state.steps) > STEP_WINDOW:
                 trim(state, window)
     return state, touched
+
+
+def _joined(events: Sequence[Event]) -> Iterator[Event]:
+    """The same events, deltas of one message that follow each other as one: adding them one by one would
+    copy the text that is there for each of them."""
+    run: list[Event] = []
+    for event in events:
+        if run and not _continues(run[0], event):
+            yield _as_one(run)
+            run = []
+        if _is_delta(event):
+            run.append(event)
+        else:
+            yield event
+    if run:
+        yield _as_one(run)
+
+
+def _is_delta(event: Event) -> bool:
+    """Apps may write what they like under this type; that is left to the rule."""
+    return event.type == DELTA and type(event.data.get("text")) is str
+
+
+def _continues(first: Event, event: Event) -> bool:
+    return _is_delta(event) and event.data.get("id") == first.data.get("id")
+
+
+def _as_one(run: list[Event]) -> Event:
+    if len(run) == 1:
+        return run[0]
+    text = "".join([event.data["text"] for event in run])
+    return replace(run[-1], data={"id": run[0].data.get("id"), "text": text})
 
 
 def trim(state: ThreadState, window: int) -> None:

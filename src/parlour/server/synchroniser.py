@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from parlour.core.streams import NewEvent
-from parlour.errors import ParlourError, StreamError, Unavailable
+from parlour.errors import LeaseLost, ParlourError, StreamError, Unavailable
 from parlour.ports import Archive, Entry, HotLog, Lease, Leases
 
 if TYPE_CHECKING:
@@ -31,13 +31,19 @@ log = structlog.get_logger(__name__)
 
 LEASE_TTL_MS = 30_000
 STREAMS_AT_ONCE = 64
-"""Streams whose appends travel to the database in one transaction."""
+"""Streams that are held at once; their appends travel to the database together."""
 
-EVENTS_AT_ONCE = 2_000
-"""Events of one stream in one transaction."""
+EVENTS_AT_ONCE = 500
+"""Events in one transaction: about three milliseconds of the event loop."""
+
+EVENTS_OF_STREAM = 2_000
+"""Events of one stream after which the others have their turn."""
 
 BACKOFF_SECONDS = (0.2, 10.0)
 """First and longest wait after a failed pass, before jitter."""
+
+_REFUSALS = (StreamError, LeaseLost)
+"""An archive's No to one stream, which trying again does not change."""
 
 Synced = Callable[[str], None]
 
@@ -49,6 +55,26 @@ class Waiter:
     stream: str
     offset: int
     done: asyncio.Future[None]
+
+
+class Group:
+    """What travels to the database in one transaction, by stream."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._entries: dict[str, Sequence[Entry]] = {}
+
+    def add(self, stream: str, entries: Sequence[Entry]) -> int:
+        """Gives how many events were added."""
+        count = sum(len(entry.events) for entry in entries)
+        self._entries[stream] = entries
+        self.size += count
+        return count
+
+    def take(self) -> dict[str, Sequence[Entry]]:
+        """What was added, and begin anew."""
+        entries, self._entries, self.size = self._entries, {}, 0
+        return entries
 
 
 class Synchroniser:
@@ -130,34 +156,49 @@ class Synchroniser:
             skipped |= set(todo) - done
 
     async def sync(self, streams: Sequence[str]) -> set[str]:
-        """Archive one group of each of these streams in one transaction; gives back those that moved."""
+        """Archive some of each of these streams, in transactions of bounded size; gives back those that
+        moved."""
+        moved: set[str] = set()
         async with self._holding(streams) as held:
-            entries: dict[str, Sequence[Entry]] = {}
+            group = Group()
             for stream in held:
-                found = await self._hot.unsynced(stream, EVENTS_AT_ONCE)
-                if found:
-                    entries[stream] = found
-            await self._write(entries)
-            for stream in entries:
-                self._synced(stream)
-            return set(entries)
+                await self._collect(stream, group, moved)
+            await self._write(group, moved)
+        return moved
 
-    async def _write(self, entries: dict[str, Sequence[Entry]]) -> None:
+    async def _collect(self, stream: str, group: Group, moved: set[str]) -> None:
+        """Add what waits of a stream to the group, and write the group whenever it is full."""
+        taken = 0
+        while taken < EVENTS_OF_STREAM:
+            found = await self._hot.unsynced(stream, EVENTS_AT_ONCE - group.size)
+            if not found:
+                return
+            taken += group.add(stream, found)
+            if group.size < EVENTS_AT_ONCE:
+                return
+            await self._write(group, moved)
+            if stream not in moved:
+                return
+
+    async def _write(self, group: Group, moved: set[str]) -> None:
         """All together; where one stream is refused, each alone, so that it does not hold up the others."""
+        entries = group.take()
         if not entries:
             return
         try:
-            await self._archive.write([entry for group in entries.values() for entry in group])
-        except StreamError:
+            await self._archive.write([entry for run in entries.values() for entry in run])
+        except _REFUSALS:
             for stream in list(entries):
                 await self._write_alone(stream, entries)
-        for stream, group in entries.items():
-            await self._hot.mark_synced(stream, group[-1].events[-1].position)
+        for stream, run in entries.items():
+            await self._hot.mark_synced(stream, run[-1].events[-1].position)
+            moved.add(stream)
+            self._synced(stream)
 
     async def _write_alone(self, stream: str, entries: dict[str, Sequence[Entry]]) -> None:
         try:
             await self._archive.write(entries[stream])
-        except StreamError as error:
+        except _REFUSALS as error:
             del entries[stream]
             log.error("the archive refuses a stream", stream=stream, error=str(error))
             self._metrics.unexpected_errors.labels("synchroniser").inc()

@@ -249,16 +249,21 @@ class HeldStream:
     # -- write-behind ----------------------------------------------------------------------------
 
     def unsynced(self, limit: int) -> list[Entry]:
-        entries: list[Entry] = []
-        taken = self.synced
+        taken: list[_Append] = []
+        reached = self.synced
         for append in self._appends:
-            if taken - self.synced >= limit:
+            if reached - self.synced >= limit:
                 break
-            if isinstance(append, int):
-                append = _Append(append, None, None)
-            run = self._events(taken, append.last)
+            taken.append(_Append(append, None, None) if isinstance(append, int) else append)
+            reached = taken[-1].last
+        # Walked to once: what waits may stand deep in the window.
+        events = self._events(self.synced, reached)
+        entries: list[Entry] = []
+        start = self.synced
+        for append in taken:
+            run = events[start - self.synced : append.last - self.synced]
             entries.append(Entry(self.name, self.epoch, run, append.fence, append.receipt))
-            taken = append.last
+            start = append.last
         return entries
 
     def mark_synced(self, through: int) -> tuple[int, int]:
