@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections.abc import Iterator
 from typing import NoReturn
 
+import httpx
 import pytest
 import structlog
 from hypothesis import settings
@@ -70,3 +72,21 @@ def postgres_server() -> Iterator[PostgresServer]:
             yield server
     except ServerMissing as error:
         missing(error)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """A server that speaks S3 over HTTP."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str) -> str:
+    """A fresh bucket there."""
+    name = f"bucket-{uuid.uuid4().hex}"
+    httpx.put(f"{s3_endpoint}/{name}").raise_for_status()
+    return name

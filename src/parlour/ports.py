@@ -784,8 +784,9 @@ class FileStore(Protocol):
         and they go with it."""
         ...
 
-    def open(self, file_id: str) -> AsyncIterator[bytes]:
-        """The bytes in chunks. Raises `NotFound` at the first one."""
+    def open(self, file_id: str, start: int = 0, size: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` on, at most `size`, in chunks. Raises `NotFound` or `Unavailable` at the first
+        one."""
         ...
 
     async def delete(self, file_id: str) -> None: ...

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from parlour.agents.files import LocalFileStore, file_store_of
@@ -42,32 +39,15 @@ class TestFolder(AgentFilesContract):
         assert list(await store.list("")) == ["a/b"]
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    """A server that speaks S3 over HTTP."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(s3_endpoint: str) -> str:
-    name = f"bucket-{uuid.uuid4().hex}"
-    httpx.put(f"{s3_endpoint}/{name}").raise_for_status()
-    return name
-
-
 class TestBucket(AgentFilesContract):
     @pytest.fixture
-    async def store(self, s3_endpoint: str, bucket: str) -> FileStore:
-        return S3FileStore(bucket, endpoint=s3_endpoint, key=KEY)
+    async def store(self, s3_endpoint: str, s3_bucket: str) -> FileStore:
+        return S3FileStore(s3_bucket, endpoint=s3_endpoint, key=KEY)
 
 
-async def test_a_folder_of_a_bucket_is_a_store_of_its_own(s3_endpoint: str, bucket: str) -> None:
-    whole = S3FileStore(bucket, endpoint=s3_endpoint, key=KEY)
-    part = S3FileStore(bucket, folder="/deep/er/", endpoint=s3_endpoint, key=KEY)
+async def test_a_folder_of_a_bucket_is_a_store_of_its_own(s3_endpoint: str, s3_bucket: str) -> None:
+    whole = S3FileStore(s3_bucket, endpoint=s3_endpoint, key=KEY)
+    part = S3FileStore(s3_bucket, folder="/deep/er/", endpoint=s3_endpoint, key=KEY)
     await whole.write("other", b"x")
 
     await part.write("mine", b"x")
@@ -102,17 +82,19 @@ async def test_a_wrong_address_tells_no_secret(unused_tcp_port: int) -> None:
     assert "hunter2" not in str(caught.value.to_wire())
 
 
-async def test_the_settings_name_the_store(tmp_path: Path, s3_endpoint: str, bucket: str) -> None:
+async def test_the_settings_name_the_store(
+    tmp_path: Path, s3_endpoint: str, s3_bucket: str
+) -> None:
     settings = Settings(
         data_folder=tmp_path,
-        agent_files=f"s3://{bucket}/sessions",
+        agent_files=f"s3://{s3_bucket}/sessions",
         agent_files_endpoint=s3_endpoint,
         agent_files_key="id:secret",
     )
 
     await file_store_of(settings).write("a", b"x")
 
-    assert await S3FileStore(bucket, endpoint=s3_endpoint, key=KEY).read("sessions/a") == b"x"
+    assert await S3FileStore(s3_bucket, endpoint=s3_endpoint, key=KEY).read("sessions/a") == b"x"
 
 
 async def test_without_a_bucket_files_are_in_the_data_folder(tmp_path: Path) -> None:

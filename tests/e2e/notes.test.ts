@@ -201,7 +201,9 @@ test('an earlier version is compared and brought back as an edit that the other 
 
   await kept.click();
   await ann.page.locator('[data-testid="version-mode"] [data-value="changes"]').click();
-  const added = await ann.page.getByTestId('version-changes').locator('ins').allInnerTexts();
+  const inserted = ann.page.getByTestId('version-changes').locator('ins');
+  await inserted.first().waitFor();
+  const added = await inserted.allInnerTexts();
   await ann.page.getByTestId('restore-version').click();
 
   const restored = await bob.textWhere((text) => !text.includes('Spoiled.'));

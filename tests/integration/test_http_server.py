@@ -268,6 +268,89 @@ async def test_a_file_whose_bytes_are_not_here_is_said_to_be_missing(
     assert code_of(answer) == (404, "not_found")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "part", "told"),
+    [
+        ("bytes=0-0", slice(0, 1), "bytes 0-0/1000"),
+        ("bytes=10-19", slice(10, 20), "bytes 10-19/1000"),
+        ("bytes=990-", slice(990, None), "bytes 990-999/1000"),
+        ("bytes=990-5000", slice(990, None), "bytes 990-999/1000"),
+        ("bytes=-7", slice(-7, None), "bytes 993-999/1000"),
+        ("bytes=-5000", slice(None), "bytes 0-999/1000"),
+    ],
+)
+async def test_a_player_asks_for_a_part_of_a_file(
+    ann: httpx.AsyncClient, wanted: str, part: slice, told: str
+) -> None:
+    content = os.urandom(1000)
+    url = (await upload(ann, "film.mp4", content, "video/mp4")).json()["url"]
+
+    answer = await ann.get(url, headers={"range": wanted})
+
+    assert (answer.status_code, answer.headers["content-range"]) == (206, told)
+    assert answer.content == content[part]
+    assert answer.headers["content-length"] == str(len(content[part]))
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    ["bytes=1-2,4-5", "bytes=9-3", "bytes=-", "lines=1-2", "bytes=x", "bytes=" + "9" * 99],
+)
+async def test_a_range_that_means_nothing_here_gives_the_whole_file(
+    ann: httpx.AsyncClient, ignored: str
+) -> None:
+    url = (await upload(ann, "film.mp4", b"0123456789", "video/mp4")).json()["url"]
+
+    answer = await ann.get(url, headers={"range": ignored})
+
+    assert (answer.status_code, answer.content) == (200, b"0123456789")
+    assert answer.headers["accept-ranges"] == "bytes"
+
+
+@pytest.mark.parametrize("beyond", ["bytes=10-", "bytes=99-100", "bytes=-0"])
+async def test_a_part_behind_the_end_of_a_file_is_refused(
+    ann: httpx.AsyncClient, beyond: str
+) -> None:
+    url = (await upload(ann, "film.mp4", b"0123456789", "video/mp4")).json()["url"]
+
+    answer = await ann.get(url, headers={"range": beyond})
+
+    assert code_of(answer) == (416, "range_not_satisfiable")
+    assert answer.headers["content-range"] == "bytes */10"
+
+
+async def test_a_part_of_another_version_of_a_file_is_not_given(ann: httpx.AsyncClient) -> None:
+    url = (await upload(ann, "film.mp4", b"0123456789", "video/mp4")).json()["url"]
+    etag = (await ann.get(url)).headers["etag"]
+
+    same = await ann.get(url, headers={"range": "bytes=1-2", "if-range": etag})
+    other = await ann.get(url, headers={"range": "bytes=1-2", "if-range": '"another"'})
+
+    assert (same.status_code, same.content) == (206, b"12")
+    assert (other.status_code, other.content) == (200, b"0123456789")
+
+
+async def test_files_may_be_in_a_bucket(tmp_path: Path, s3_endpoint: str, s3_bucket: str) -> None:
+    place = {
+        "uploads": f"s3://{s3_bucket}/chat",
+        "uploads_endpoint": s3_endpoint,
+        "uploads_key": "id:secret",
+    }
+    content = os.urandom(300_000)
+    async with serve(ScriptedApp(), tmp_path, **place) as served, rest(served, "Ann") as ann:
+        url = (await upload(ann, "a.bin", content)).json()["url"]
+        whole = await ann.get(url)
+        part = await ann.get(url, headers={"range": "bytes=5-9"})
+        await ann.delete(url)
+
+    assert whole.content == content
+    assert (part.status_code, part.content) == (206, content[5:10])
+    assert not (tmp_path / "files").exists()
+    async with httpx.AsyncClient() as s3:
+        listed = await s3.get(f"{s3_endpoint}/{s3_bucket}?list-type=2")
+    assert "<Key>" not in listed.text
+
+
 async def test_an_empty_file_comes_back_empty(ann: httpx.AsyncClient) -> None:
     url = (await upload(ann, "nothing", b"")).json()["url"]
 

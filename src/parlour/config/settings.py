@@ -113,6 +113,23 @@ class Settings(BaseSettings):
     database_timeout_seconds: float = _setting(
         "Storage", 10.0, "Longest wait for one database statement.", unit="seconds", gt=0, le=300
     )
+    uploads: str = _setting(
+        "Storage",
+        "",
+        "Where uploaded files are: a folder, or `s3://bucket/prefix` (needs `parlour[s3]`). Nodes on "
+        "several machines need a place that they share.",
+        shown="`files` in the data folder",
+    )
+    uploads_endpoint: str | None = _setting(
+        "Storage", None, "Address of an S3-compatible service that is not Amazon's.", shown="none"
+    )
+    uploads_region: str = _setting("Storage", "us-east-1", "Region of the bucket.")
+    uploads_key: SecretStr | None = _setting(
+        "Storage",
+        None,
+        "Access key of the bucket, as `id:secret`.",
+        shown="none: the machine's own credentials",
+    )
     redis_url: SecretStr | None = _setting(
         "Storage",
         None,

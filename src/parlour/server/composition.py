@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from parlour.backends.blobs import open_blobs
 from parlour.backends.memory.bus import MemoryBus
 from parlour.backends.memory.log import MemoryLog
 from parlour.backends.memory.pool import MemoryPool
@@ -81,6 +82,13 @@ async def open_backends(
         pool_size=settings.database_pool_size,
         time_limit=settings.database_timeout_seconds,
         exclusive=settings.redis_url is None,
+        blobs=open_blobs(
+            settings.uploads,
+            settings.data_folder,
+            endpoint=settings.uploads_endpoint,
+            region=settings.uploads_region,
+            key=None if settings.uploads_key is None else settings.uploads_key.get_secret_value(),
+        ),
     )
     stack.push_async_callback(store.close)
     if settings.redis_url is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from parlour.backends.blobs import Blobs, FolderBlobs
 from parlour.backends.sql.agents import SqlAgentStore
 from parlour.backends.sql.announcements import SqlAnnouncements
 from parlour.backends.sql.archive import SqlArchive
@@ -35,11 +36,11 @@ class SqlStore:
 
     Made by `open_sql`."""
 
-    def __init__(self, database: Database, folder: Path, clock: Clock) -> None:
+    def __init__(self, database: Database, blobs: Blobs, clock: Clock) -> None:
         self.database = database
         self.archive = SqlArchive(database, clock)
         self.users = SqlUserStore(database, clock)
-        self.files = SqlFileStore(database, folder / "files")
+        self.files = SqlFileStore(database, blobs)
         self.threads = SqlThreadStore(database, clock, self.files)
         self.sessions = SqlSessionStore(database)
         self.leases = SqlLeases(database, clock)
@@ -80,13 +81,15 @@ async def open_sql(
     pool_size: int = 10,
     time_limit: float = 10.0,
     exclusive: bool = False,
+    blobs: Blobs | None = None,
 ) -> SqlStore:
     """Open a database, bring its tables up to date, and give its stores.
 
     `url`: `sqlite:///path/to/file`, `sqlite://` (in memory) or
     `postgresql://user:password@host/name`; a driver name (`sqlite+aiosqlite`,
-    `postgresql+asyncpg`) is accepted and does not matter. `data_folder` holds the files; with a
-    SQLite file it is locked for this process. Without one files go to a temporary folder.
+    `postgresql+asyncpg`) is accepted and does not matter. `data_folder` holds the files, unless
+    `blobs` says where; with a SQLite file it is locked for this process. Without one files go to a
+    temporary folder.
     `progress` hears `(done, total, name)` for each migration. `time_limit` (seconds) bounds each
     transaction on PostgreSQL. `exclusive` owns a PostgreSQL database as well: whoever numbers
     streams in its own memory must be the only one.
@@ -111,7 +114,7 @@ async def open_sql(
     folder = data_folder or Path(
         owned.name if isinstance(owned, tempfile.TemporaryDirectory) else "."
     )
-    store = SqlStore(database, folder, clock)
+    store = SqlStore(database, blobs or FolderBlobs(folder / "files"), clock)
     if owned is not None:
         store.own(owned)
     return store

@@ -46,6 +46,20 @@ class FileStoreContract:
         assert await files.file(stored.id) == stored
         assert await body(files, stored.id) == content
 
+    @pytest.mark.parametrize(
+        ("start", "size"),
+        [(0, 1), (5, 300_000), (299_990, 10), (299_990, 50), (300_000, 5), (7, 0)],
+    )
+    async def test_a_part_comes_back(self, files: FileStore, start: int, size: int) -> None:
+        content = bytes(range(250)) * 1200
+        stored = await files.put(record(), chunks(content), limit=2**21)
+
+        part = b"".join([chunk async for chunk in files.open(stored.id, start, size)])
+        rest = b"".join([chunk async for chunk in files.open(stored.id, start)])
+
+        assert part == content[start : start + size]
+        assert rest == content[start:]
+
     async def test_only_files_of_no_thread_are_placed_in_one(self, files: FileStore) -> None:
         loose = await files.put(record(), chunks(b"a"), limit=10)
         placed = await files.put(record(thread_id="t1"), chunks(b"b"), limit=10)

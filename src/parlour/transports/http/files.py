@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Header, HTTPException, Path, Request
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.responses import Response, StreamingResponse
@@ -30,6 +30,7 @@ SHOWN: Final = frozenset(
 """Types that a browser may show; everything else is downloaded, since it could carry scripts."""
 
 _MIME = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}\Z")
+_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\Z")
 _SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 
@@ -71,8 +72,11 @@ async def download(
     caller: CurrentCaller,
     node: CurrentNode,
     if_none_match: Annotated[str | None, Header(max_length=200)] = None,
+    if_range: Annotated[str | None, Header(max_length=200)] = None,
+    range_: Annotated[str | None, Header(alias="range", max_length=200)] = None,
 ) -> Response:
-    """The bytes, for the owner and for readers of the conversation that the file belongs to."""
+    """The bytes, for the owner and for readers of the conversation that the file belongs to. With `Range`
+    a part of them (RFC 9110, section 14), as players of sound and video ask for."""
     record = await node.files.file(file_id)
     if record is None or not await _may_read(node, caller, record):
         raise NotFound("There is no such file.")
@@ -81,14 +85,56 @@ async def download(
     if if_none_match == kept["etag"]:
         return Response(status_code=304, headers=kept)
     kind = "inline" if record.mime in SHOWN else "attachment"
+    part = None
+    if range_ is not None and if_range in (None, kept["etag"]):
+        part = requested_part(range_, record.size)
+    start, size = part or (0, record.size)
     headers = {
-        "content-length": str(record.size),
+        "accept-ranges": "bytes",
+        "content-length": str(size),
         "content-disposition": f"{kind}; filename*=UTF-8''{quote(record.name, safe='')}",
         "content-security-policy": _SANDBOX,
         **kept,
     }
-    chunks = await _begun(node.files.open(file_id))
-    return StreamingResponse(chunks, headers=headers, media_type=_media_type(record.mime))
+    if part is not None:
+        headers["content-range"] = f"bytes {start}-{start + size - 1}/{record.size}"
+    chunks = await _begun(node.files.open(file_id, start, size))
+    return StreamingResponse(
+        chunks,
+        status_code=200 if part is None else 206,
+        headers=headers,
+        media_type=_media_type(record.mime),
+    )
+
+
+def requested_part(wanted: str, size: int) -> tuple[int, int] | None:
+    """Start and size of the part that a `Range` header asks for; None where it is to be ignored (several
+    parts, another unit, nonsense). Raises `RangeNotSatisfiable` where the file ends before it."""
+    match = _RANGE.match(wanted.strip())
+    if match is None:
+        return None
+    first, last = match.groups()
+    if first:
+        start = int(first)
+        end = size if not last else min(int(last) + 1, size)
+        if last and int(last) < start:
+            return None
+    elif last:
+        start, end = max(0, size - int(last)), size
+    else:
+        return None
+    if start >= end:
+        raise RangeNotSatisfiable(size)
+    return start, end - start
+
+
+class RangeNotSatisfiable(HTTPException):
+    """The file has no byte of what was asked for; `size` is its size."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            416, "The file ends before this part.", {"content-range": f"bytes */{size}"}
+        )
 
 
 @router.delete("/{file_id}", status_code=204)

@@ -27,6 +27,7 @@ _HTTP_CODES: Final = {
     409: "conflict",
     413: "too_large",
     415: "unsupported_media_type",
+    416: "range_not_satisfiable",
     422: "invalid_payload",
     429: "rate_limited",
     503: "unavailable",
