@@ -68,6 +68,8 @@ export function mergeChats(
   return [...merged.values()].sort((a, b) => b.updated_at - a.updated_at);
 }
 
+type ListEvent = Pick<StreamEvent, 'type' | 'data'>;
+
 export interface ChatsOptions {
   /** The list of what others share, instead of one's own. Access that comes by a role, or ends, is told to
    * the connections of those who are there, in no stream. */
@@ -88,7 +90,9 @@ export class Chats implements Readable<ChatsView> {
   #cursor: string | null = null;
   #request = 0;
   /** Events that came while a page is on its way: they may be newer than the page. */
-  #meanwhile: StreamEvent[] = [];
+  #meanwhile: ListEvent[] = [];
+  /** There was a connection. */
+  #met = false;
 
   constructor(api: Api, stream: UserStream, { shared }: ChatsOptions = {}) {
     this.#api = api;
@@ -97,7 +101,12 @@ export class Chats implements Readable<ChatsView> {
       stream.hear({ event: (event) => this.#apply(event), gap: () => void this.reload() }),
     ];
     if (shared) {
-      this.#stops.push(shared.on('access:updated', (payload) => this.#accessChanged(payload)));
+      this.#stops.push(
+        shared.on('access:updated', (payload) => this.#accessChanged(payload)),
+        shared.on('thread:listed', (payload) => this.#listed('thread:shared', payload)),
+        shared.on('thread:unlisted', (payload) => this.#listed('thread:deleted', payload)),
+        shared.onConnected(() => this.#connected()),
+      );
     }
     void this.reload();
   }
@@ -168,7 +177,7 @@ export class Chats implements Readable<ChatsView> {
       });
       if (request !== this.#request) return;
       const read = cursor ? mergeChats(this.#view.get().rows, page.items) : page.items;
-      const fold = (rows: readonly ThreadRow[], event: StreamEvent) => this.#fold(rows, event);
+      const fold = (rows: readonly ThreadRow[], event: ListEvent) => this.#fold(rows, event);
       this.#cursor = page.next_cursor;
       this.#change({
         phase: 'ready',
@@ -183,7 +192,19 @@ export class Chats implements Readable<ChatsView> {
     }
   }
 
-  #apply(event: StreamEvent): void {
+  /** What was told while there was no connection is lost. The first time the page of the beginning is on its
+   * way, or there. */
+  #connected(): void {
+    if (this.#met) void this.reload();
+    this.#met = true;
+  }
+
+  /** What is open to a role, or to everybody, came into the list, changed or went: no stream tells of it. */
+  #listed(type: string, payload: unknown): void {
+    if (isRecord(payload)) this.#apply({ type, data: payload });
+  }
+
+  #apply(event: ListEvent): void {
     const { phase, rows } = this.#view.get();
     if (phase === 'loading') this.#meanwhile.push(event);
     this.#change({ rows: this.#fold(rows, event) });
@@ -191,7 +212,7 @@ export class Chats implements Readable<ChatsView> {
     if (this.#shared && event.type === 'thread:unshared') void this.reload();
   }
 
-  #fold(rows: readonly ThreadRow[], event: StreamEvent): readonly ThreadRow[] {
+  #fold(rows: readonly ThreadRow[], event: ListEvent): readonly ThreadRow[] {
     const searched = this.#view.get().search !== '';
     return this.#shared ? foldSharedChats(rows, event, searched) : foldChats(rows, event, searched);
   }

@@ -36,6 +36,7 @@ const SIGNALS = [
   ...['ydoc:document:state', 'ydoc:document:update', 'ydoc:awareness:update'],
   ...['ydoc:user:joined', 'ydoc:user:left'],
   ...['oh_signal', 'agent:updated', 'agent:deleted'],
+  ...['thread:listed', 'thread:unlisted'],
 ];
 
 /** Refusals after which trying again cannot help. */

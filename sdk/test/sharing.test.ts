@@ -266,6 +266,53 @@ describe('the list of what others share', () => {
   });
 });
 
+describe('what is open to a role or to everybody', () => {
+  const row = (id: string, permission: 'read' | 'write'): ThreadRow => ({
+    ...{ id, title: id, preview: '', tags: [], created_at: 0, updated_at: 1 },
+    ...{ owner: ANN, permission, shared: true },
+  });
+
+  async function list(pages: ThreadRow[][]) {
+    let asked = 0;
+    const http = await serve(() => ({ items: pages[asked++] ?? [], next_cursor: null }));
+    server.answer('subscribe', () => ({ status: 'live', events: [], position: null }));
+    const stream = new UserStream(connection, 'bob');
+    const chats = new Chats(new Api({ url: http.url }), stream, { shared: connection });
+    ends.push(
+      () => stream.close(),
+      () => chats.close(),
+      http.close,
+    );
+    await when(chats, ({ phase }) => phase === 'ready');
+    await when(connection.state, ({ phase }) => phase === 'live');
+    return chats;
+  }
+
+  test('comes into the list, changes there and goes', async () => {
+    const chats = await list([[]]);
+
+    server.emit('thread:listed', { thread: row('open', 'read') });
+    const came = await when(chats, ({ rows }) => rows.length === 1);
+    server.emit('thread:listed', { thread: row('open', 'write') });
+    const changed = await when(chats, ({ rows }) => rows[0]?.permission === 'write');
+    server.emit('thread:unlisted', { id: 'open' });
+    const gone = await when(chats, ({ rows }) => rows.length === 0);
+
+    expect(came.rows[0]?.permission).toBe('read');
+    expect(changed.rows).toHaveLength(1);
+    expect(gone.phase).toBe('ready');
+  });
+
+  test('is read again after a connection was lost', async () => {
+    const chats = await list([[], [row('missed', 'read')]]);
+
+    server.cut();
+    const view = await when(chats, ({ rows }) => rows.length === 1);
+
+    expect(view.rows[0]?.id).toBe('missed');
+  });
+});
+
 async function serve(answer: (url: string) => unknown) {
   const http: HttpServer = createServer((request, response) => {
     response.setHeader('content-type', 'application/json');

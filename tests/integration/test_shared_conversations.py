@@ -168,6 +168,11 @@ class Case:
         said = [m for m in client.events("message") if m.get("run_id") == sent["run_id"]]
         return str(said[-1]["content"])
 
+    async def say_alone(self, text: str) -> None:
+        """The owner says something before anybody else is there."""
+        sent = await self.send(self.on_a, text)
+        await self.on_a.until(ended(sent["run_id"]))
+
     def heard(self, client: Client, event: str) -> list[Any]:
         return [p for e, p in client.heard if e == event and p.get("room") == self.stream]
 
@@ -613,6 +618,58 @@ async def test_lists_of_guests_are_live(case: Case) -> None:
     assert (row["permission"], row["shared"], row["owner"]["name"]) == ("read", True, case.owner)
     assert (own["permission"], own["shared"]) == ("owner", True)
     assert unshared["id"] == case.thread
+
+
+@pytest.mark.parametrize("group", ["everyone", "role:user"])
+async def test_lists_of_those_whom_a_group_s_grant_concerns_are_live(
+    case: Case, group: str
+) -> None:
+    await case.say_alone("what is this")
+
+    await case.share("read", group)
+    came = await case.on_b.until(listing(case, "read"))
+    await case.share("write", group)
+    changed = await case.on_b.until(listing(case, "write"))
+    await case.share(None, group)
+    await case.on_b.until(unlisting(case))
+
+    listed = (await case.guest_api.get("/api/threads", params={"shared": "true"})).json()
+    assert came["thread"]["title"] == "what is this"
+    assert came["thread"]["owner"]["name"] == changed["thread"]["owner"]["name"] == case.owner
+    assert case.thread not in [one["id"] for one in listed["items"]]
+    assert [e for e, _ in case.on_a.heard if e in ("thread:listed", "thread:unlisted")] == []
+
+
+async def test_who_is_named_as_well_keeps_what_a_group_loses(case: Case) -> None:
+    await case.share("read")
+    await case.share("write", "everyone")
+    await case.on_b.until(listing(case, "write"))
+
+    await case.share(None, "everyone")
+
+    await case.on_b.until(listing(case, "read"))
+    assert [e for e, _ in case.on_b.heard if e == "thread:unlisted"] == []
+
+
+async def test_a_deleted_conversation_goes_from_the_lists_of_a_group(case: Case) -> None:
+    await case.share("read", "everyone")
+    await case.on_b.until(listing(case, "read"))
+
+    await case.api.delete(f"/api/threads/{case.thread}")
+
+    await case.on_b.until(unlisting(case))
+
+
+def listing(case: Case, permission: str) -> Any:
+    def wanted(event: str, payload: Any) -> bool:
+        row = payload["thread"] if event == "thread:listed" else {}
+        return row.get("id") == case.thread and row["permission"] == permission
+
+    return wanted
+
+
+def unlisting(case: Case) -> Any:
+    return lambda event, payload: event == "thread:unlisted" and payload == {"id": case.thread}
 
 
 async def test_who_it_is_shared_with_is_the_owner_s_to_say(case: Case) -> None:

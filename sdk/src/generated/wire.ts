@@ -869,12 +869,43 @@ export interface ServerEvents {
   oh_signal: AgentSignal;
   presence: PresenceNews;
   reconnect: Reconnect;
+  'thread:listed': ThreadListed;
+  'thread:unlisted': ThreadUnlisted;
   typing: SomebodyTypes;
   'ydoc:awareness:update': AwarenessTold;
   'ydoc:document:state': DocumentStateTold;
   'ydoc:document:update': DocumentUpdateTold;
   'ydoc:user:joined': DocumentPerson;
   'ydoc:user:left': DocumentPerson;
+}
+/**
+ * A conversation that is open to a role or to everyone came into this person's list, or may be used
+ * otherwise than before. A signal: lists are read anew after a connection was lost.
+ */
+export interface ThreadListed {
+  thread: ThreadRow;
+}
+/**
+ * A row of the list of conversations. `permission` is that of whoever gets it, `shared` says that somebody
+ * beside the owner may use it.
+ */
+export interface ThreadRow {
+  created_at: number;
+  id: string;
+  owner?: Person;
+  permission?: 'owner' | 'write' | 'read';
+  preview: string | null;
+  running?: boolean;
+  shared?: boolean;
+  tags: string[];
+  title: string | null;
+  updated_at: number;
+}
+/**
+ * It went out of the list.
+ */
+export interface ThreadUnlisted {
+  id: string;
 }
 export interface SomebodyTypes {
   room: string;
@@ -1030,22 +1061,6 @@ export interface Updated {
   id: string;
   sources?: Source[];
   streaming?: boolean;
-}
-/**
- * A row of the list of conversations. `permission` is that of whoever gets it, `shared` says that somebody
- * beside the owner may use it.
- */
-export interface ThreadRow {
-  created_at: number;
-  id: string;
-  owner?: Person;
-  permission?: 'owner' | 'write' | 'read';
-  preview: string | null;
-  running?: boolean;
-  shared?: boolean;
-  tags: string[];
-  title: string | null;
-  updated_at: number;
 }
 /**
  * Give (`read`, `write`) or take back (null) what principals may do in a conversation; with `replace`

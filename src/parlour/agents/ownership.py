@@ -57,9 +57,9 @@ class Ownership:
         alone = EMBEDDED_TIMES if node.settings.embedded else 1
         self._lease_ms = node.lease_ms * alone
         self._stopping = False
-        node.sweeper.add("abandoned agents", node.lease_ms / 1000 / 5, self.adopt)
-        node.sweeper.add("ownerless agents", node.lease_ms / 1000, self.search)
-        node.sweeper.add("idle agents", 5.0, self.put_idle_aside)
+        node.sweeper.add("abandoned agents", node.lease_ms / 1000 / 5, self.adopt, "agents")
+        node.sweeper.add("ownerless agents", node.lease_ms / 1000, self.search, "agents")
+        node.sweeper.add("idle agents", 5.0, self.put_idle_aside, "agents")
         node.metrics.observe("agent_sessions", "Agent sessions owned here", lambda: len(self.live))
         node.metrics.observe(
             "agent_sessions_running", "Agent sessions at work here", lambda: len(self._running())

@@ -88,6 +88,11 @@ def users_of(principals: Iterable[str]) -> list[str]:
     return [one.partition(":")[2] for one in principals if one.startswith("user:")]
 
 
+def groups_of(principals: Iterable[str]) -> set[str]:
+    """Those among them that name no single user: roles and everyone."""
+    return {one for one in principals if not one.startswith("user:")}
+
+
 def right_of(grants: Mapping[str, str], user: User) -> Right | None:
     """The most of what grants (`{principal: right}`) give a user."""
     given = {grants[one] for one in principals_of(user) if one in grants}

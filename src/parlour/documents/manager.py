@@ -53,15 +53,20 @@ class Documents:
         self._stopped = False
         node.registrar.departed.append(self._departed)
         sweeper, settings = node.sweeper, node.settings
-        sweeper.add("document access", REVIEW_SECONDS, self._review_all)
-        sweeper.add("idle documents", 1.0, self._close_idle)
-        sweeper.add("unsaved notes", 30.0, self._save_lagging)
+        sweeper.add("document access", REVIEW_SECONDS, self._review_all, "documents")
+        sweeper.add("idle documents", 1.0, self._close_idle, "documents")
+        sweeper.add("unsaved notes", 30.0, self._save_lagging, "documents")
         if not settings.embedded:
-            sweeper.add("documents behind", CHECK_SECONDS, self._check_all)
-            sweeper.add("people in documents", ANNOUNCE_SECONDS, self._announce_all)
+            sweeper.add("documents behind", CHECK_SECONDS, self._check_all, "documents")
+            sweeper.add("people in documents", ANNOUNCE_SECONDS, self._announce_all, "documents")
         if node.documents_behind is not None:
-            sweeper.add("documents to the database", settings.document_sync_seconds, self._settle)
-            sweeper.add("resting documents", 60.0, self._evict)
+            sweeper.add(
+                "documents to the database",
+                settings.document_sync_seconds,
+                self._settle,
+                "documents",
+            )
+            sweeper.add("resting documents", 60.0, self._evict, "documents")
         node.metrics.observe("documents_open", "Documents in memory", lambda: len(self._open))
 
     async def start(self) -> None:

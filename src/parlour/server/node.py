@@ -474,7 +474,9 @@ class Node:
             case knocks.GRANTED:
                 self.tasks.spawn(self.knocks.answer_here(message["room"]), "answer who waits")
             case sharing.DELETED:
-                self.sharing.deleted(message["thread_id"])
+                self.sharing.deleted(message["thread_id"], message.get("groups", ()))
+            case sharing.LISTED:
+                self.sharing.listed(message["thread_id"], message["groups"])
             case "stop":
                 self.tasks.spawn(self.runs.stop(message["thread_id"]), "stop from another node")
 

@@ -8,7 +8,7 @@ that has somebody in the room: each of them is asked for again, and who may no l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
@@ -20,6 +20,7 @@ from parlour.core.access import (
     Right,
     decide,
     granted_facts,
+    groups_of,
     right_of,
     users_of,
 )
@@ -28,12 +29,15 @@ from parlour.core.users import User
 from parlour.errors import NotFound, ParlourError, Unavailable
 from parlour.ports import SharedThread, ThreadRecord, ThreadSharing, ThreadStore
 from parlour.server.connections import Caller, Connection
+from parlour.wire.packets import Encoded
 from parlour.wire.records import ThreadRow
 from parlour.wire.told import (
     ACCESS_UPDATED,
     CHAT_ACCESS,
     THREAD_DELETED,
+    THREAD_LISTED,
     THREAD_SHARED_UPDATED,
+    THREAD_UNLISTED,
     AccessChanged,
     AccessUpdated,
 )
@@ -47,7 +51,11 @@ REVIEW_SECONDS: Final = 0.8
 """How long a change of access may wait for the database; then whoever is not known to be allowed is out."""
 
 DELETED: Final = "thread_deleted"
-"""The type of the message between nodes."""
+LISTED: Final = "thread_listed"
+"""The types of the messages between nodes."""
+
+TOLD_PER_TURN: Final = 500
+"""Connections that are looked at in one turn of the loop, where everyone may be concerned."""
 
 Wire = dict[str, Any]
 
@@ -60,6 +68,8 @@ class Sharing:
         self._store = store
         self._reviews: dict[str, bool] = {}
         """Conversations whose readers are being asked for, and whether to do it once more."""
+        self._unlisted: dict[str, set[str]] = {}
+        """Conversations of which somebody is being told, and whom to tell once more."""
         node.hub.watch(self._moved)
 
     # -- reading and changing --------------------------------------------------------------------
@@ -89,6 +99,7 @@ class Sharing:
     ) -> Wire:
         """Give and take back grants; answered when it is in force. Raises what `ThreadStore.share` raises."""
         leaves = await self._authorise(caller.user, thread_id, grants, replace)
+        before = await self._group_rights(thread_id) if replace or groups_of(grants) else {}
         done = await self._store.share(
             thread_id,
             grants,
@@ -108,6 +119,10 @@ class Sharing:
         positions = await self._node.announcer.settle(done.told)
         if done.told:
             await self._tell_owner(thread_id)
+            if replace or groups_of(grants):
+                after = await self._group_rights(thread_id)
+                changed = {one for one in before | after if before.get(one) != after.get(one)}
+                await self._tell_groups(thread_id, changed)
         position = positions[0] if positions else None
         answer = {**done.answer, "position": None if position is None else position.to_wire()}
         # Who else may use it is the owner's to see.
@@ -131,6 +146,12 @@ class Sharing:
         if thread is not None and thread.title is not None:
             await self._node.list_changed(thread)
 
+    async def _group_rights(self, thread_id: str) -> dict[str, str]:
+        """What is open to roles and to everyone."""
+        sharing = await self._store.sharing(thread_id)
+        grants = {} if sharing is None else sharing.grants
+        return {one: grants[one] for one in groups_of(grants)}
+
     async def tell_guests(self, thread: ThreadRecord) -> None:
         """What lists show of a shared conversation has changed: those who are named hear of it."""
         try:
@@ -147,6 +168,55 @@ class Sharing:
         await self._node.notify_user(
             user_id, THREAD_SHARED_UPDATED({"thread": cast(ThreadRow, listed)})
         )
+
+    # -- lists of those who are not named one by one ----------------------------------------------
+
+    async def _tell_groups(self, thread_id: str, groups: set[str]) -> None:
+        """What a change did to the lists of roles, or everyone's, on all nodes."""
+        if groups:
+            await self._tell_nodes(LISTED, thread_id, groups)
+            self.listed(thread_id, groups)
+
+    def listed(self, thread_id: str, groups: Iterable[str]) -> None:
+        """The rights of these groups have changed: those of them who are connected here are told."""
+        waiting = self._unlisted.get(thread_id)
+        if waiting is not None:
+            waiting.update(groups)
+        else:
+            self._unlisted[thread_id] = set(groups)
+            self._node.tasks.spawn(self._list_until_settled(thread_id), f"list {thread_id}")
+
+    async def _list_until_settled(self, thread_id: str) -> None:
+        """One after the other: nobody hears an earlier state after a later one."""
+        try:
+            while groups := self._unlisted[thread_id]:
+                self._unlisted[thread_id] = set()
+                await self._list(thread_id, groups)
+        except Unavailable as error:
+            log.warning("lists are not told", thread=thread_id, error=str(error))
+        finally:
+            del self._unlisted[thread_id]
+
+    async def _list(self, thread_id: str, groups: Iterable[str]) -> None:
+        thread = await self._store.thread(thread_id)
+        sharing = None if thread is None else await self._store.sharing(thread_id)
+        concerned = dict.fromkeys(groups, "read")
+        gone = THREAD_UNLISTED.encode({"id": thread_id})
+        rows: dict[Right, Encoded] = {}
+        for number, connection in enumerate(self._node.hub.connections(), 1):
+            if number % TOLD_PER_TURN == 0:
+                await asyncio.sleep(0)
+            user = connection.user
+            if right_of(concerned, user) is None:
+                continue
+            if thread is None or sharing is None:
+                connection.send(gone)
+            elif user.id != sharing.owner_id:
+                right = right_of(sharing.grants, user)
+                if right is not None and right not in rows:
+                    listed = SharedThread(thread, sharing.owner_name, right).listed()
+                    rows[right] = THREAD_LISTED.encode({"thread": cast(ThreadRow, listed)})
+                connection.send(gone if right is None else rows[right])
 
     # -- who is there ----------------------------------------------------------------------------
 
@@ -235,8 +305,9 @@ class Sharing:
         """Delete a conversation for good and tell everybody who has it open, or in a list."""
         sharing = await self._store.sharing(thread_id)
         await self._store.delete_thread(thread_id)
-        self._gone(f"thread:{thread_id}")
-        await self._tell_nodes(thread_id)
+        groups = set() if sharing is None else groups_of(sharing.grants)
+        self.deleted(thread_id, groups)
+        await self._tell_nodes(DELETED, thread_id, groups)
         # The last event: whoever follows it, with whatever client on whatever node, is asked for again.
         gone: AccessChanged = {"by": user.author(), "deleted": True}
         await self._node.streams.append(f"thread:{thread_id}", CHAT_ACCESS(gone))
@@ -244,17 +315,24 @@ class Sharing:
         for user_id in dict.fromkeys([user.id, *people]):
             await self._node.notify_user(user_id, THREAD_DELETED({"id": thread_id}))
 
-    async def _tell_nodes(self, thread_id: str) -> None:
-        """So that none of them takes it for one that is still there."""
-        message = {"type": DELETED, "from": self._node.id, "thread_id": thread_id}
+    async def _tell_nodes(self, type: str, thread_id: str, groups: set[str]) -> None:
+        """So that none of them takes what is over for what is."""
+        message = {
+            "type": type,
+            "from": self._node.id,
+            "thread_id": thread_id,
+            "groups": sorted(groups),
+        }
         try:
             await self._node.bus.publish("control", orjson.dumps(message))
         except ParlourError as error:
-            log.warning("a deletion was not told", thread=thread_id, error=str(error))
+            log.warning("other nodes were not told", what=type, thread=thread_id, error=str(error))
 
-    def deleted(self, thread_id: str) -> None:
-        """Another node deleted it."""
+    def deleted(self, thread_id: str, groups: Iterable[str]) -> None:
+        """It was deleted, here or by another node."""
         self._gone(f"thread:{thread_id}")
+        if groups := list(groups):
+            self.listed(thread_id, groups)
 
     def _gone(self, room: str) -> None:
         self._node.permissions.forget(room.partition(":")[2])

@@ -28,45 +28,58 @@ RECEIPTS_KEPT_MS = 24 * 3600 * 1000
 
 @dataclass(slots=True)
 class Duty:
-    """Something to do every `period` seconds."""
+    """Something to do every `period` seconds, never at once with others of its lane."""
 
     name: str
     period: float
     work: Callable[[], Awaitable[object]]
+    lane: str = "node"
     due: float = 0.0
 
 
 class Sweeper:
-    """Runs the node's periodic duties, one after the other. A failed duty is logged and tried again."""
+    """Runs the node's periodic duties: those of one lane one after the other, the lanes side by side, so that
+    what takes long (taking over from a node that died) delays nobody's lease. A failed duty is logged and
+    tried again."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        settings = node.settings
+        session_period = min(60.0, node.settings.session_timeout_seconds / 4)
         self._duties = [
             Duty("token expiry", 1.0, self._expire_tokens),
             Duty("revocations", 1.0, self._catch_up_revocations),
-            Duty("lease renewal", node.lease_ms / 1000 / 3, node.runs.renew),
+            Duty("lease renewal", node.lease_ms / 1000 / 3, node.runs.renew, "leases"),
             Duty("activity", 10.0, node.activity.flush),
             Duty("idle feeds", 15.0, node.feeds.evict),
             Duty("announcements", 1.0, node.announcer.catch_up),
             Duty("receipts", 600.0, self._forget_receipts),
-            Duty("dead runs", node.lease_ms / 1000 / 5, self.interrupt_dead_runs),
-            Duty("sessions", min(60.0, settings.session_timeout_seconds / 4), self.end_sessions),
+            Duty("dead runs", node.lease_ms / 1000 / 5, self.interrupt_dead_runs, "runs"),
+            Duty("sessions", session_period, self.end_sessions, "sessions"),
         ]
 
-    def add(self, name: str, period: float, work: Callable[[], Awaitable[object]]) -> None:
+    def add(
+        self, name: str, period: float, work: Callable[[], Awaitable[object]], lane: str
+    ) -> None:
         """Have something done every `period` seconds, from the start of the node on."""
-        self._duties.append(Duty(name, period, work))
+        self._duties.append(Duty(name, period, work, lane))
 
     async def run(self) -> None:
         """Work until cancelled."""
+        lanes: dict[str, list[Duty]] = {}
+        for duty in self._duties:
+            lanes.setdefault(duty.lane, []).append(duty)
+        async with asyncio.TaskGroup() as tasks:
+            for name, duties in lanes.items():
+                tasks.create_task(self._go_round(duties), name=f"sweeper: {name}")
+
+    async def _go_round(self, duties: list[Duty]) -> None:
         clock = self._node.clock
         while True:
-            for duty in self._duties:
+            for duty in duties:
                 if duty.due <= clock.monotonic():
                     await self._do(duty)
                     duty.due = clock.monotonic() + duty.period
-            soonest = min(duty.due for duty in self._duties)
+            soonest = min(duty.due for duty in duties)
             await asyncio.sleep(max(0.05, soonest - clock.monotonic()))
 
     async def _do(self, duty: Duty) -> None:

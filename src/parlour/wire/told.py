@@ -563,6 +563,19 @@ class AgentDeleted(TypedDict):
     id: str
 
 
+class ThreadListed(TypedDict):
+    """A conversation that is open to a role or to everyone came into this person's list, or may be used
+    otherwise than before. A signal: lists are read anew after a connection was lost."""
+
+    thread: ThreadRow
+
+
+class ThreadUnlisted(TypedDict):
+    """It went out of the list."""
+
+    id: str
+
+
 EVENTS: Final = SocketEvent("events", Events)
 EVENTS_CHANNEL: Final = SocketEvent("events:channel", ChannelEvents)
 EVENTS_NOTE: Final = SocketEvent("events:note", NoteEvents)
@@ -584,6 +597,8 @@ OH_EVENT: Final = SocketEvent("oh_event", AgentEvent)
 OH_SIGNAL: Final = SocketEvent("oh_signal", AgentSignal)
 AGENT_UPDATED: Final = SocketEvent("agent:updated", AgentUpdated)
 AGENT_DELETED: Final = SocketEvent("agent:deleted", AgentDeleted)
+THREAD_LISTED: Final = SocketEvent("thread:listed", ThreadListed)
+THREAD_UNLISTED: Final = SocketEvent("thread:unlisted", ThreadUnlisted)
 
 # -- all of them -----------------------------------------------------------------------------------
 
@@ -613,6 +628,7 @@ SOCKET_EVENTS: Final[tuple[SocketEvent[Any], ...]] = (
     *(EVENTS, EVENTS_CHANNEL, EVENTS_NOTE, HISTORY, PRESENCE, TYPING, NOTIFIED, ACCESS_UPDATED),
     *(RECONNECT, ERROR, ASKED, DOCUMENT_STATE, DOCUMENT_UPDATE, AWARENESS_UPDATE, USER_JOINED),
     *(USER_LEFT, NOTE_SAVED, OH_EVENT, OH_SIGNAL, AGENT_UPDATED, AGENT_DELETED),
+    *(THREAD_LISTED, THREAD_UNLISTED),
 )
 """Everything that a socket gets without having asked. Besides, a session's client is called by the names that
 the app chose (`call`)."""

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from parlour.transports.collector import LOOKS, PUT_AWAY, THAW_SECONDS, YOUNG_OBJECTS, Collector
+from parlour.transports.collector import (
+    LOOKS,
+    PATIENCE_SECONDS,
+    PUT_AWAY,
+    QUIET,
+    THAW_SECONDS,
+    YOUNG_OBJECTS,
+    Collector,
+)
 
 ENOUGH = 3 * PUT_AWAY
 """Objects that make the collector put away what is there."""
@@ -86,35 +94,52 @@ def test_what_was_put_away_is_not_walked_again(collector: Collector) -> None:
     assert walked < PUT_AWAY
 
 
+def test_what_was_put_away_and_has_gone_brings_no_thaw_nearer(
+    collector: Collector, clock: Seconds
+) -> None:
+    # As the newest events of a busy room: each lives for a while, and as many as before are there.
+    for _ in range(gc.get_freeze_count() // PUT_AWAY + 2):
+        newest = [[number] for number in range(PUT_AWAY)]
+        gc.collect()
+        newest.clear()
+    clock.now += THAW_SECONDS
+
+    assert not collector.is_due()
+
+
 def test_a_thaw_is_due_once_memory_may_have_doubled_and_not_too_often(
     collector: Collector, clock: Seconds
 ) -> None:
     before = gc.get_freeze_count()
-    early = collector.due
-    made, kept = 0, []
-    while not collector.due and made <= 3 * before:
+    early = collector.is_due()
+    made, kept, due = 0, [], False
+    while not due and made <= 4 * before:
         clock.now += THAW_SECONDS
         kept.append([Knot() for _ in range(PUT_AWAY)])
         made += PUT_AWAY
-    clock.now = collector.thawed_at + THAW_SECONDS - 1
-    soon = collector.due
-    clock.now += 1
+        due = collector.is_due()
+    soon = collector.is_due()
 
     assert not early
-    assert before / 2 <= made <= 3 * before + PUT_AWAY
+    assert before / 2 <= made <= 3 * before + 2 * PUT_AWAY
     assert not soon
-    assert collector.due
+    clock.now += THAW_SECONDS
+    assert collector.is_due()
     kept.clear()
     collector.thaw()
     assert Knot.living == 0
-    assert not collector.due
+    clock.now += THAW_SECONDS
+    assert not collector.is_due()
 
 
-def test_everything_is_as_before_afterwards() -> None:
-    before = gc.get_threshold()
+@pytest.mark.parametrize(
+    ("busy", "waited", "may"),
+    [(QUIET / 2, 0, True), (2 * QUIET, 0, False), (2 * QUIET, PATIENCE_SECONDS, True)],
+)
+def test_a_thaw_waits_for_a_quiet_moment_but_not_for_ever(
+    collector: Collector, clock: Seconds, busy: float, waited: float, may: bool
+) -> None:
+    since = clock.now
+    clock.now += waited
 
-    with Collector():
-        inside = gc.get_threshold(), gc.get_freeze_count() > 0
-
-    assert inside == ((YOUNG_OBJECTS, *LOOKS), True)
-    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
+    assert collector.may_thaw(since, busy) is may
