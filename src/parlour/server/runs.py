@@ -294,6 +294,8 @@ class Runs:
         self._limit = limit
         self._queues: dict[str, ThreadQueue] = {}
         self._held: dict[str, Lease] = {}
+        self._doubtful: set[str] = set()
+        """Conversations in which a run waits, here unknown, perhaps on a node that died."""
         self.draining = False
 
     def start(
@@ -412,6 +414,7 @@ class Runs:
                 try:
                     if lease is None or self._held.get(thread_id) is None:
                         lease = await self._take(thread_id)
+                        await self._end_left_behind(thread_id, lease)
                     if self.draining:
                         queue.waiting.appendleft(run)
                         break
@@ -464,6 +467,53 @@ class Runs:
                 log.warning("run waits for the stores", thread=thread_id, error=str(error))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
+
+    async def _end_left_behind(self, thread_id: str, lease: Lease) -> None:
+        """A node that died left the conversation with a run that had begun. The sweepers look at leases that
+        ran out; this one is held again, so whoever took it ends that run. What only waited there may as well
+        wait on a node that lives, which shows after a while."""
+        if self._node.settings.embedded:
+            # Nobody else was there, and what a former life left was ended at the start.
+            return
+        try:
+            if not await self._others(thread_id, newest=False):
+                return
+            for run_id, run in (await self._others(thread_id, newest=True)).items():
+                if run.get("queued"):
+                    self._look_again(thread_id)
+                else:
+                    await self._node.sweeper.interrupt_run(thread_id, run_id, run, lease.generation)
+        except (Unavailable, LeaseLost, PositionLost) as error:
+            log.warning("what was left behind is not ended", thread=thread_id, error=str(error))
+
+    async def _others(self, thread_id: str, *, newest: bool) -> dict[str, Any]:
+        """The conversation's runs that are not this node's; `newest`: asked of the log, and not only of
+        what was heard here, which may not tell of an end some milliseconds ago."""
+        stream = f"thread:{thread_id}"
+        if newest:
+            runs = (await self._node.state_of(stream)).runs
+        else:
+            feed = await self._node.feeds.acquire(stream)
+            runs = feed.state.runs
+            self._node.feeds.release(feed)
+        mine = {run.id for run in self.active(thread_id)}
+        return {run_id: run for run_id, run in runs.items() if run_id not in mine}
+
+    def _look_again(self, thread_id: str) -> None:
+        if thread_id not in self._doubtful:
+            self._doubtful.add(thread_id)
+            self._node.tasks.spawn(self._adopt_stranded(thread_id), f"stranded {thread_id}")
+
+    async def _adopt_stranded(self, thread_id: str) -> None:
+        """Begin what still waits after a lease's time, where nobody holds the conversation."""
+        try:
+            await asyncio.sleep(self._ttl_ms / 1000)
+            if await self._others(thread_id, newest=True):
+                await self._node.sweeper.adopt(thread_id)
+        except (Unavailable, PositionLost) as error:
+            log.warning("what waits is left for later", thread=thread_id, error=str(error))
+        finally:
+            self._doubtful.discard(thread_id)
 
     async def _wait_for_end(self, thread_id: str) -> None:
         """Until a run of this conversation ends anywhere, or for a moment (its node may have died)."""

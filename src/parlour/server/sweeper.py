@@ -122,8 +122,15 @@ class Sweeper:
             return 0
         if left.expires_at > node.clock.now_ms():
             await node.leases.release(left)
+        return await self.adopt(thread_id)
+
+    async def adopt(self, thread_id: str) -> int:
+        """End what began in a conversation that nobody holds, and queue here what only waits in it. Gives back
+        how many runs that were; none where somebody holds it."""
+        node = self._node
         # A new owner name means a new generation, which shuts out whoever held it before.
-        lease = await node.leases.acquire(left.name, f"{node.id}/sweeper", node.lease_ms)
+        owner = f"{node.id}/sweeper"
+        lease = await node.leases.acquire(f"run:{thread_id}", owner, node.lease_ms)
         if lease is None:
             return 0
         try:
@@ -149,15 +156,21 @@ class Sweeper:
                 continue
             if run.get("queued") and await self._queue_again(thread_id, run, state):
                 continue
-            log.warning("run interrupted", thread=thread_id, run=run_id, handler=run.get("handler"))
-            await node.streams.append(
-                stream,
-                RUN_ENDED({"run_id": run_id, "outcome": "interrupted"}),
-                source="system",
-                cause=run_id,
-                fence=fence,
-            )
+            await self.interrupt_run(thread_id, run_id, run, fence)
         return len(state.runs)
+
+    async def interrupt_run(
+        self, thread_id: str, run_id: str, run: Mapping[str, Any], fence: int | None
+    ) -> None:
+        """The terminal event of a run whose node died."""
+        log.warning("run interrupted", thread=thread_id, run=run_id, handler=run.get("handler"))
+        await self._node.streams.append(
+            f"thread:{thread_id}",
+            RUN_ENDED({"run_id": run_id, "outcome": "interrupted"}),
+            source="system",
+            cause=run_id,
+            fence=fence,
+        )
 
     async def _queue_again(
         self, thread_id: str, run: Mapping[str, Any], state: ThreadState

@@ -66,6 +66,19 @@ def test_a_large_room_is_written_in_slices_and_in_order():
     assert flushed == carriers
 
 
+def test_what_came_first_in_a_turn_leaves_less_time_for_writing():
+    def written_after(seconds: float) -> int:
+        loop, carriers, flushed = build(1000 * CHECK_EVERY, step=0.0001)
+        loop.now += seconds
+        loop.turn()
+        assert len(flushed) < len(carriers)
+        return len(flushed)
+
+    at_once, soon, late = map(written_after, (0.0, 0.001, 1.0))
+
+    assert at_once > soon > late >= at_once / 2.2
+
+
 def test_a_turn_has_one_callback_however_many_carriers_wait():
     loop, _, _ = build(100)
 

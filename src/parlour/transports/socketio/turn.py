@@ -10,7 +10,8 @@ import asyncio
 from typing import Final, Protocol
 
 SLICE_SECONDS: Final = 0.004
-"""Writing to a large room gives way to other work after this long."""
+"""A turn that writes to a large room gives way to other work when it has taken this long. What came first in
+it, such as noting the next event for the same room, counts; at least half of this goes into writing."""
 
 CHECK_EVERY: Final = 32
 """Writes between two looks at the clock."""
@@ -24,12 +25,13 @@ class Flushable(Protocol):
 class Turn:
     """The carriers that have something to write."""
 
-    __slots__ = ("_loop", "scheduled", "waiting")
+    __slots__ = ("_began", "_loop", "scheduled", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop: Final = loop
         self.waiting: list[Flushable] = []
         self.scheduled = False
+        self._began = 0.0
 
     def add(self, carrier: Flushable) -> None:
         """Flush the carrier when this turn is over."""
@@ -39,6 +41,7 @@ class Turn:
 
     def schedule(self) -> None:
         self.scheduled = True
+        self._began = self._loop.time()
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -51,7 +54,7 @@ class Turn:
             self._flush_many(waiting)
 
     def _flush_many(self, waiting: list[Flushable]) -> None:
-        end = self._loop.time() + SLICE_SECONDS
+        end = max(self._began + SLICE_SECONDS, self._loop.time() + SLICE_SECONDS / 2)
         for start in range(0, len(waiting), CHECK_EVERY):
             if start and self._loop.time() >= end:
                 # Those that are left come first in the next turn, with what is added until then.
