@@ -191,6 +191,23 @@ test('an open channel that is closed and opened again comes back without a reloa
   expect(meanwhile).toBe(0);
 });
 
+test('what is opened to everybody comes into their lists, and goes, without a reload', async () => {
+  const begun = await visitors.person('Cleo Carter', PASSWORD);
+  await begun.converse('code');
+  const open = new ShareDialog(begun.page, 'share-thread');
+  const listed = row(bob).filter({ hasText: 'code' });
+
+  await open.allowEveryone('read');
+  await listed.waitFor();
+  await listed.click();
+  await readerLine(bob).waitFor();
+  await open.allowEveryone('none');
+  await listed.waitFor({ state: 'detached' });
+
+  await bob.page.getByText('This conversation is closed to you now').waitFor();
+  expect(await bob.messages.count()).toBe(0);
+});
+
 test('on a phone everything of a shared conversation has its place', async () => {
   await ann.page.goto(`.${path}`);
   const phone = await visitors.person('Walker Longname', PASSWORD, PHONE);

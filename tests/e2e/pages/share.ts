@@ -44,4 +44,13 @@ export class ShareDialog {
     else await choice.and(this.page.locator(':enabled')).waitFor();
     await this.close();
   }
+
+  /** Say what everybody who is signed in may do. */
+  async allowEveryone(may: 'read' | 'write' | 'none'): Promise<void> {
+    await this.open();
+    const choice = this.page.getByTestId('share-everyone').getByTestId('share-permission');
+    await choice.selectOption(may);
+    await choice.and(this.page.locator(':enabled')).waitFor();
+    await this.close();
+  }
 }
