@@ -6,8 +6,8 @@ the program itself is made of. So what has survived a full collection is put out
 and each one walks only what came since: a few milliseconds, however many people are there.
 
 A cycle that is dropped after it was put away would stay for good. So now and then (`thaw`) everything is walked
-after all: only when there is twice as much as the last time, not more often than every ten minutes, and in a quiet
-moment: with 15,000 connections everybody waits for a quarter of a second. A server that is never quiet is walked
+after all: only when twice as much memory is in use as the last time, not more often than every ten minutes, and in a
+quiet moment: with 15,000 connections everybody waits for a quarter of a second. A server that is never quiet is walked
 after an hour. A program without such cycles pays for it a few times in its life, one with many keeps about as much
 garbage as it has living objects.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -31,9 +32,6 @@ YOUNG_OBJECTS: Final = 1_500
 LOOKS: Final = (3, 2)
 """After more looks than this at the youngest the younger ones are looked at, and after more of those all
 that is not put away. At 0.16 µs for an object that is in no cache that is three milliseconds."""
-
-PUT_AWAY: Final = YOUNG_OBJECTS * (LOOKS[0] + 1) * (LOOKS[1] + 1)
-"""How many objects are put away at once, at most: 18,000."""
 
 THAW_SECONDS: Final = 600.0
 PATIENCE_SECONDS: Final = 3600.0
@@ -53,8 +51,7 @@ class Collector:
         self._clock = clock
         self._before = gc.get_threshold()
         self._living = 0
-        self._put_away = 0
-        self._counted_at = 0.0
+        self._thawed_at = 0.0
         self._thawing = False
 
     def __enter__(self) -> Collector:
@@ -79,17 +76,12 @@ class Collector:
         """Python calls this at both ends of each collection."""
         if phase == "stop" and info["generation"] == 2 and not self._thawing:
             gc.freeze()
-            self._put_away += PUT_AWAY
 
     def is_due(self) -> bool:
         """Whether everything should be walked: half of what is there may be garbage."""
-        now = self._clock()
-        if self._put_away < self._living or now - self._counted_at < THAW_SECONDS:
-            return False
-        # Most of what was put away has gone by itself since. To count takes milliseconds, so it is not done often.
-        self._counted_at = now
-        self._put_away = max(0, gc.get_freeze_count() - self._living)
-        return self._put_away >= self._living
+        # Blocks, which Python counts by the pool: to count the objects would walk them, too.
+        waited = self._clock() - self._thawed_at
+        return waited >= THAW_SECONDS and sys.getallocatedblocks() >= 2 * self._living
 
     def thaw(self) -> float:
         """Walk everything, give back what nobody refers to, and put the rest away. Gives back how long
@@ -105,8 +97,8 @@ class Collector:
             gc.collect()
         finally:
             self._thawing = False
-        self._living, self._put_away = gc.get_freeze_count(), 0
-        self._counted_at = self._clock()
+        self._living = sys.getallocatedblocks()
+        self._thawed_at = self._clock()
         return (time.perf_counter() - began) * 1000
 
     async def run(self) -> None:
@@ -121,7 +113,7 @@ class Collector:
             if since is not None and self.may_thaw(since, (used - before) / CHECK_SECONDS):
                 since = None
                 took = self.thaw()
-                log.info("memory was walked", objects=self._living, took_ms=round(took, 1))
+                log.info("memory was walked", blocks=self._living, took_ms=round(took, 1))
 
     def may_thaw(self, since: float, busy: float) -> bool:
         """Whether a thaw that is due since then is done now; `busy` is the share of a core in use."""

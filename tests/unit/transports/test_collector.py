@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,12 +11,14 @@ import pytest
 from parlour.transports.collector import (
     LOOKS,
     PATIENCE_SECONDS,
-    PUT_AWAY,
     QUIET,
     THAW_SECONDS,
     YOUNG_OBJECTS,
     Collector,
 )
+
+PUT_AWAY = YOUNG_OBJECTS * (LOOKS[0] + 1) * (LOOKS[1] + 1)
+"""Objects that are put away at once, at most."""
 
 ENOUGH = 3 * PUT_AWAY
 """Objects that make the collector put away what is there."""
@@ -110,21 +113,21 @@ def test_what_was_put_away_and_has_gone_brings_no_thaw_nearer(
 def test_a_thaw_is_due_once_memory_may_have_doubled_and_not_too_often(
     collector: Collector, clock: Seconds
 ) -> None:
-    before = gc.get_freeze_count()
+    before = sys.getallocatedblocks()
+    clock.now += THAW_SECONDS
     early = collector.is_due()
-    made, kept, due = 0, [], False
-    while not due and made <= 4 * before:
-        clock.now += THAW_SECONDS
+    kept = []
+    while not collector.is_due() and sys.getallocatedblocks() < 3 * before:
         kept.append([Knot() for _ in range(PUT_AWAY)])
-        made += PUT_AWAY
-        due = collector.is_due()
+    after = sys.getallocatedblocks()
+    due = collector.is_due()
+    clock.now -= 1
     soon = collector.is_due()
 
     assert not early
-    assert before / 2 <= made <= 3 * before + 2 * PUT_AWAY
+    assert due
     assert not soon
-    clock.now += THAW_SECONDS
-    assert collector.is_due()
+    assert 2 * before <= after < 3 * before
     kept.clear()
     collector.thaw()
     assert Knot.living == 0
