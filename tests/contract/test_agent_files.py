@@ -10,6 +10,7 @@ import pytest
 from parlour.agents.files import LocalFileStore, file_store_of
 from parlour.agents.files.s3 import S3FileStore
 from parlour.agents.ports import FileStore
+from parlour.backends.bucket import Bucket
 from parlour.config import Settings
 from parlour.errors import SettingsError, Unavailable
 from parlour.testing.contracts.agent_files import AgentFilesContract
@@ -42,12 +43,12 @@ class TestFolder(AgentFilesContract):
 class TestBucket(AgentFilesContract):
     @pytest.fixture
     async def store(self, s3_endpoint: str, s3_bucket: str) -> FileStore:
-        return S3FileStore(s3_bucket, endpoint=s3_endpoint, key=KEY)
+        return S3FileStore(Bucket(s3_bucket, s3_endpoint, key=KEY))
 
 
 async def test_a_folder_of_a_bucket_is_a_store_of_its_own(s3_endpoint: str, s3_bucket: str) -> None:
-    whole = S3FileStore(s3_bucket, endpoint=s3_endpoint, key=KEY)
-    part = S3FileStore(s3_bucket, folder="/deep/er/", endpoint=s3_endpoint, key=KEY)
+    whole = S3FileStore(Bucket(s3_bucket, s3_endpoint, key=KEY))
+    part = S3FileStore(Bucket(s3_bucket, s3_endpoint, key=KEY), "/deep/er/")
     await whole.write("other", b"x")
 
     await part.write("mine", b"x")
@@ -57,7 +58,7 @@ async def test_a_folder_of_a_bucket_is_a_store_of_its_own(s3_endpoint: str, s3_b
 
 
 async def test_a_bucket_that_is_not_there_is_unavailable(s3_endpoint: str) -> None:
-    store = S3FileStore("no-such-bucket", endpoint=s3_endpoint, key=KEY)
+    store = S3FileStore(Bucket("no-such-bucket", s3_endpoint, key=KEY))
 
     with pytest.raises(Unavailable):
         await store.write("a", b"x")
@@ -66,7 +67,7 @@ async def test_a_bucket_that_is_not_there_is_unavailable(s3_endpoint: str) -> No
 
 
 async def test_a_service_that_is_away_is_unavailable(unused_tcp_port: int) -> None:
-    store = S3FileStore("b", endpoint=f"http://127.0.0.1:{unused_tcp_port}", key=KEY)
+    store = S3FileStore(Bucket("b", f"http://127.0.0.1:{unused_tcp_port}", key=KEY))
 
     for attempt in (store.write("a", b"x"), store.read("a"), store.list(""), store.delete("a")):
         with pytest.raises(Unavailable):
@@ -74,7 +75,7 @@ async def test_a_service_that_is_away_is_unavailable(unused_tcp_port: int) -> No
 
 
 async def test_a_wrong_address_tells_no_secret(unused_tcp_port: int) -> None:
-    store = S3FileStore("b", endpoint=f"http://127.0.0.1:{unused_tcp_port}", key=("id", "hunter2"))
+    store = S3FileStore(Bucket("b", f"http://127.0.0.1:{unused_tcp_port}", key=("id", "hunter2")))
 
     with pytest.raises(Unavailable) as caught:
         await store.read("a")
@@ -94,7 +95,7 @@ async def test_the_settings_name_the_store(
 
     await file_store_of(settings).write("a", b"x")
 
-    assert await S3FileStore(s3_bucket, endpoint=s3_endpoint, key=KEY).read("sessions/a") == b"x"
+    assert await S3FileStore(Bucket(s3_bucket, s3_endpoint, key=KEY)).read("sessions/a") == b"x"
 
 
 async def test_without_a_bucket_files_are_in_the_data_folder(tmp_path: Path) -> None:

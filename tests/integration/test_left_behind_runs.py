@@ -65,6 +65,24 @@ class Conversation:
         author = {"id": self.user_id, "name": "ann"}
         return {"id": uuid.uuid4().hex, "role": "user", "author": author, "content": text}
 
+    async def wait_on_ghost(self, text: str) -> None:
+        """A message whose run waits on the node that died."""
+        fence = await self.hold_as_ghost()
+        waiting = self.message(text)
+        await self.node.streams.append(
+            self.stream,
+            MESSAGE(waiting),
+            RUN_QUEUED(
+                {
+                    "run_id": "waiting",
+                    "handler": "on_message",
+                    "message_id": waiting["id"],
+                    "by": waiting["author"],
+                }
+            ),
+            fence=fence,
+        )
+
     async def send(self, text: str) -> str:
         sent = await self.client.call(
             "message:send", thread_id=self.thread, content=text, command_id=uuid.uuid4().hex
@@ -117,21 +135,7 @@ async def test_a_run_that_a_dead_node_had_begun_is_ended_before_the_next_one(
 
 
 async def test_a_message_that_waited_on_a_dead_node_is_answered(conversation: Conversation) -> None:
-    fence = await conversation.hold_as_ghost()
-    waiting = conversation.message("left alone")
-    await conversation.node.streams.append(
-        conversation.stream,
-        MESSAGE(waiting),
-        RUN_QUEUED(
-            {
-                "run_id": "waiting",
-                "handler": "on_message",
-                "message_id": waiting["id"],
-                "by": waiting["author"],
-            }
-        ),
-        fence=fence,
-    )
+    await conversation.wait_on_ghost("left alone")
 
     run_id = await conversation.send("hello")
     outcomes = [await conversation.ended(run_id), await conversation.ended("waiting")]
@@ -145,21 +149,8 @@ async def test_a_message_that_waited_on_a_dead_node_is_answered(conversation: Co
 async def test_what_waits_on_a_node_that_lives_is_left_to_it(
     conversation: Conversation, node: Served
 ) -> None:
-    fence = await conversation.hold_as_ghost()
-    waiting = conversation.message("somebody has this")
-    await conversation.node.streams.append(
-        conversation.stream,
-        MESSAGE(waiting),
-        RUN_QUEUED(
-            {
-                "run_id": "waiting",
-                "handler": "on_message",
-                "message_id": waiting["id"],
-                "by": waiting["author"],
-            }
-        ),
-        fence=fence,
-    )
+    await conversation.wait_on_ghost("somebody has this")
+
     run_id = await conversation.send("hello")
     await conversation.ended(run_id)
     # The other node takes the conversation for its run, and keeps it.

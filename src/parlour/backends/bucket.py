@@ -12,8 +12,9 @@ from urllib.parse import quote
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
-from parlour.errors import NotFound, Unavailable
+from parlour.errors import NotFound, SettingsError, Unavailable
 
+S3: Final = "s3://"
 TIMEOUT: Final = timedelta(seconds=60)
 CONNECT: Final = timedelta(seconds=10)
 RETRY: Final = timedelta(seconds=30)
@@ -31,6 +32,21 @@ class Bucket:
     endpoint: str | None = None
     region: str = "us-east-1"
     key: tuple[str, str] | None = field(default=None, repr=False)
+
+    @classmethod
+    def at(
+        cls, place: str, setting: str, *, endpoint: str | None, region: str, key: str | None
+    ) -> tuple[Bucket, str]:
+        """The bucket and the folder in it of `s3://bucket/folder`; `key` is `id:secret`. Raises `SettingsError`,
+        which names the setting."""
+        name, _, folder = place.removeprefix(S3).partition("/")
+        pair = None
+        if key is not None:
+            user, found, secret = key.partition(":")
+            if not found:
+                raise SettingsError([f"{setting}_key must be id:secret, with a colon between."])
+            pair = (user, secret)
+        return cls(name, endpoint, region, pair), folder
 
     def connect(self) -> S3Store:
         """Says nothing to the service yet."""

@@ -206,6 +206,10 @@ class Sharing:
         for number, connection in enumerate(self._node.hub.connections(), 1):
             if number % TOLD_PER_TURN == 0:
                 await asyncio.sleep(0)
+                if newer := self._unlisted[thread_id]:
+                    # What was read may be over: nobody else hears it.
+                    newer.update(groups)
+                    return
             user = connection.user
             if right_of(concerned, user) is None:
                 continue

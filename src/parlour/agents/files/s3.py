@@ -14,20 +14,12 @@ from parlour.errors import NotFound
 
 class S3FileStore:
     """See the `FileStore` port. A write replaces an object, which S3 does whole. `folder` is put before every
-    path; for the others see `Bucket`."""
+    path."""
 
-    def __init__(
-        self,
-        bucket: str,
-        *,
-        folder: str = "",
-        endpoint: str | None = None,
-        region: str = "us-east-1",
-        key: tuple[str, str] | None = None,
-    ) -> None:
+    def __init__(self, bucket: Bucket, folder: str = "") -> None:
         folder = folder.strip("/")
         self._folder = f"{normal_path(folder)}/" if folder else ""
-        self._store = Bucket(bucket, endpoint, region, key).connect()
+        self._store = bucket.connect()
 
     async def read(self, path: str) -> bytes:
         with translated(path):

@@ -23,24 +23,17 @@ def file_store_of(settings: Settings) -> FileStore:
         return LocalFileStore(Path(place) if place else settings.data_folder / "agents")
     try:
         from parlour.agents.files.s3 import S3FileStore
+        from parlour.backends.bucket import Bucket
     except ImportError:
         raise SettingsError(
             ["agent_files names a bucket, which needs obstore: install parlour[s3]."]
         ) from None
-    bucket, _, folder = place.removeprefix(S3).partition("/")
-    return S3FileStore(
-        bucket,
-        folder=folder,
+    key = settings.agent_files_key
+    bucket, folder = Bucket.at(
+        place,
+        "agent_files",
         endpoint=settings.agent_files_endpoint,
         region=settings.agent_files_region,
-        key=_key(settings),
+        key=None if key is None else key.get_secret_value(),
     )
-
-
-def _key(settings: Settings) -> tuple[str, str] | None:
-    if settings.agent_files_key is None:
-        return None
-    name, found, secret = settings.agent_files_key.get_secret_value().partition(":")
-    if not found:
-        raise SettingsError(["agent_files_key must be id:secret, with a colon between."])
-    return name, secret
+    return S3FileStore(bucket, folder)

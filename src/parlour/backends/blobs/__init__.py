@@ -51,14 +51,5 @@ def open_blobs(
         raise SettingsError(
             ["uploads names a bucket, which needs obstore: install parlour[s3]."]
         ) from None
-    name, _, folder = place.removeprefix(S3).partition("/")
-    return BucketBlobs(Bucket(name, endpoint, region, _pair(key)), folder)
-
-
-def _pair(key: str | None) -> tuple[str, str] | None:
-    if key is None:
-        return None
-    name, found, secret = key.partition(":")
-    if not found:
-        raise SettingsError(["uploads_key must be id:secret, with a colon between."])
-    return name, secret
+    bucket, folder = Bucket.at(place, "uploads", endpoint=endpoint, region=region, key=key)
+    return BucketBlobs(bucket, folder)

@@ -30,7 +30,7 @@ SHOWN: Final = frozenset(
 """Types that a browser may show; everything else is downloaded, since it could carry scripts."""
 
 _MIME = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}\Z")
-_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\Z")
+_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})\Z")
 _SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 

@@ -28,9 +28,6 @@ class Departures:
         self._gone: deque[Departed] = deque()
         self._scheduled = False
 
-    def __len__(self) -> int:
-        return len(self._gone)
-
     def add(self, departed: Departed) -> None:
         """Call `depart` in one of the next turns, in order."""
         self._gone.append(departed)
