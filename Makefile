@@ -13,6 +13,7 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PAGE := src/parlour/transports/http/static/index.html
+NATIVE := src/parlour/native/_outlet.c
 PAGE_SOURCES := $(shell find sdk/src web/src web/public web/index.html web/*.ts web/*.js \
 	-type f 2>/dev/null)
 
@@ -101,7 +102,7 @@ constraints: $(VENV)/.dev ## Note the installed versions in constraints.txt
 
 clean: ## Remove everything that was installed or built (not the data)
 	rm -rf $(VENV) $(VENV)-litellm node_modules */node_modules */*/node_modules
-	rm -rf sdk/dist dist build $(dir $(PAGE))
+	rm -rf sdk/dist dist build $(dir $(PAGE)) src/parlour/native/*.so
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -111,11 +112,11 @@ $(VENV)/bin/pip:
 	@scripts/check-tools.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(NATIVE) | $(VENV)/bin/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+$(VENV)/.dev: pyproject.toml constraints.txt hatch_build.py $(NATIVE) | $(VENV)/bin/pip
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 

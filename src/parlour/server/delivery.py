@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from parlour.core.channels import ends_access
 from parlour.core.streams import Event
 from parlour.core.thread import ACCESS, DELTA, DELTAS
+from parlour.native import tell
 from parlour.server.connections import Connection
 from parlour.server.hub import Hub
 from parlour.wire.events import event_name, event_payload
@@ -87,14 +88,13 @@ def _changes_access(events: Sequence[Event]) -> bool:
     return any(event.type == ACCESS for event in events)
 
 
-def _tell(audience: Iterable[Connection], events: Sequence[Event]) -> None:
+def _tell(audience: tuple[Connection, ...], events: Sequence[Event]) -> None:
     if len(events) == 1:
         encoded = encode_stream_event(events[0])
     else:
         # What was appended together leaves together: one write to each member.
         encoded = join_encoded([_encode_run(run) for run in _runs(events)])
-    for connection in audience:
-        connection.link.send(encoded)
+    tell(audience, encoded)
 
 
 def _runs(events: Sequence[Event]) -> list[list[Event]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from parlour.native import tell
 from parlour.server.connections import Connection
 from parlour.wire.packets import Encoded
 
@@ -115,8 +116,7 @@ class Hub:
         members = self.audience(room)
         if skip is not None:
             members = tuple(one for one in members if one is not skip)
-        for connection in members:
-            connection.link.send(encoded)
+        tell(members, encoded)
         return len(members)
 
     def _members(self, room: str) -> Collection[Connection]:

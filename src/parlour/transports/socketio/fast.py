@@ -2,8 +2,8 @@
 
 uvicorn keeps the port, TLS, HTTP and the lifetime; its `ws=` setting takes a class like this one.
 Nothing here is a task, a queue or an await: what comes is parsed and handled in the callback that
-brings it, what goes is one `transport.write` per connection, of frames that were made once per
-broadcast and joined once per turn of the loop (`turn.py`).
+brings it, what goes is one write per connection and turn of the loop (`turn.py`), of frames that were
+made once per broadcast (`parlour.native`).
 
 The bound is the transport's own buffer: past its high-water mark it says `pause_writing`, and
 packets wait in the connection's outbox until `resume_writing`. uvicorn's constructor signature is a
@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from parlour.native import Outlet
 from parlour.server.endpoint import Handshake
 from parlour.transports.socketio import refusal
 from parlour.transports.socketio.admission import check_websocket
@@ -27,7 +28,6 @@ from parlour.transports.socketio.connection import EngineConnection
 from parlour.transports.socketio.handshake import NO_COOKIES, Cookies, Headers, query_of
 from parlour.transports.socketio.proxies import TrustedProxies
 from parlour.transports.socketio.refusal import Refusal
-from parlour.transports.socketio.turn import Turn
 from parlour.wire import deflate
 from parlour.wire.packets import Encoded
 from parlour.wire.websocket import (
@@ -43,7 +43,6 @@ from parlour.wire.websocket import (
     as_framed,
     frame,
     frame_close,
-    frame_deflated,
     frame_encoded,
 )
 
@@ -53,10 +52,6 @@ if TYPE_CHECKING:
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _DEFLATES: Final = f"sec-websocket-extensions: {deflate.ACCEPTED}\r\n".encode()
 _OF_THE_UPGRADE: Final = ("sec-websocket-", "upgrade:", "connection:")
-_MAX_PENDING: Final = 256
-"""Packets that are noted for one turn; what comes on top is written at once, so that the transport
-can say that it is full."""
-
 _DRAIN_SECONDS: Final = 1.0
 """How long a client that sends too much is listened to, so that it reads why it is closed: closing
 with unread data would reset the connection and lose the close frame."""
@@ -77,22 +72,17 @@ def fast_protocol(*servers: EngineServer) -> Any:
     return build
 
 
-class FastWebSocket(asyncio.Protocol):
+class FastWebSocket(Outlet, asyncio.Protocol):
     """One WebSocket connection: the carrier and the asyncio protocol in one object."""
 
     __slots__ = (
         "_connection",
-        "_deflates",
         "_departed",
         "_finishing",
-        "_paused",
-        "_pending",
         "_receiver",
         "_said_goodbye",
         "_setup",
         "_siblings",
-        "_transport",
-        "_turn",
     )
 
     name: ClassVar[str] = "websocket"
@@ -105,15 +95,11 @@ class FastWebSocket(asyncio.Protocol):
         server_state: Any,
         app_state: Any,
     ) -> None:
+        super().__init__()
         self._setup: _Setup | None = _Setup(servers, trusted, config, server_state, app_state)
         self._siblings: set[Any] = server_state.connections
-        self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._connection: EngineConnection | None = None
         self._receiver: Receiver | None = None
-        self._pending: Encoded | list[Encoded] | None = None
-        self._turn: Turn = None  # type: ignore[assignment]
-        self._paused = False
-        self._deflates = False
         self._finishing = False
         self._departed = False
         self._said_goodbye = False
@@ -121,7 +107,7 @@ class FastWebSocket(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self.attach(transport, _descriptor(cast(asyncio.Transport, transport)))
         self._siblings.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -159,6 +145,8 @@ class FastWebSocket(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # From here on the descriptor may be another connection's.
+        self.detach()
         self._siblings.discard(self)
         connection = self._connection
         if connection is None:
@@ -176,20 +164,20 @@ class FastWebSocket(asyncio.Protocol):
         connection, self._connection = self._connection, None
         assert connection is not None
         connection.lost()
-        self._transport.close()
+        self.transport.close()
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.paused = True
 
     def resume_writing(self) -> None:
-        self._paused = self._departed
+        self.paused = self._departed
         if not self._departed and self._connection is not None:
             self._drain(self._connection)
 
     def shutdown(self) -> None:
         """uvicorn is going away."""
         if self._connection is None:
-            self._transport.close()
+            self.transport.close()
         elif self._connection.carrier is self:
             self._connection.close("server shutting down")
         else:
@@ -197,44 +185,8 @@ class FastWebSocket(asyncio.Protocol):
 
     # the connection's side
 
-    def write(self, encoded: Encoded) -> bool:
-        if self._paused:
-            return False
-        pending = self._pending
-        if pending is None:
-            self._pending = encoded
-            # `Turn.add`, without the call.
-            turn = self._turn
-            turn.waiting.append(self)
-            if not turn.scheduled:
-                turn.schedule()
-        elif isinstance(pending, list):
-            pending.append(encoded)
-            if len(pending) >= _MAX_PENDING:
-                self.flush()
-        else:
-            self._pending = [pending, encoded]
-        return True
-
-    def flush(self) -> None:
-        """For the turn: write what was noted, in one piece."""
-        pending, self._pending = self._pending, None
-        try:
-            if isinstance(pending, list):
-                self._transport.write(self._framed(pending))
-            elif pending is not None:
-                self._transport.write(
-                    frame_deflated(pending)
-                    if self._deflates
-                    else pending.framed or frame_encoded(pending)
-                )
-        except RuntimeError:
-            # uvloop's, for a socket that broke in this very turn: `connection_lost` comes next, and
-            # the other carriers of the turn must not go without their packets.
-            return
-
     def wake(self) -> None:
-        if not self._paused and self._connection is not None:
+        if not self.paused and self._connection is not None:
             self._drain(self._connection)
 
     def finish(self) -> None:
@@ -245,41 +197,35 @@ class FastWebSocket(asyncio.Protocol):
         if self._departed:
             return
         self.flush()
-        if self._transport.get_write_buffer_size():
+        if self.transport.get_write_buffer_size():
             # The peer does not read: a goodbye would wait behind what it does not take.
-            self._transport.abort()
+            self.transport.abort()
             return
         self._goodbye(NORMAL)
-        self._transport.close()
+        self.transport.close()
 
     def write_aside(self, encoded: Encoded) -> None:
-        self.flush()
-        self._transport.write(frame_encoded(encoded))
+        self.put(frame_encoded(encoded))
 
     # inside
 
-    def _framed(self, packets: list[Encoded]) -> bytes:
-        return b"".join(map(frame_deflated if self._deflates else frame_encoded, packets))
-
     def _drain(self, connection: EngineConnection) -> None:
         self.flush()
-        while not self._paused and connection.carrier is self and (packets := connection.take()):
-            self._transport.write(self._framed(packets))
-        if self._finishing and not self._paused:
+        while not self.paused and connection.carrier is self and (packets := connection.take()):
+            self.put_packets(packets)
+        if self._finishing and not self.paused:
             self._goodbye(NORMAL)
 
     def _goodbye(self, code: int) -> None:
         if not self._said_goodbye:
             self._said_goodbye = True
-            self.flush()
-            self._transport.write(frame_close(code))
+            self.put(frame_close(code))
 
     def _control(self, message: Ping | Pong | Close) -> None:
         if isinstance(message, Ping):
             # Past the mark the answer is left out: a flood of pings must not fill the buffer.
-            if not self._paused and not self._said_goodbye:
-                self.flush()
-                self._transport.write(frame(PONG, message.payload))
+            if not self.paused and not self._said_goodbye:
+                self.put(frame(PONG, message.payload))
         elif isinstance(message, Close):
             self._goodbye(NORMAL if message.code == NO_CODE else message.code)
             self._close_transport()
@@ -293,25 +239,25 @@ class FastWebSocket(asyncio.Protocol):
         else:
             connection.candidate_lost(self)
         if error.close_code == TOO_BIG:
-            asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._transport.close)
+            asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self.transport.close)
         else:
             self._close_transport()
 
     def _gone(self, connection: EngineConnection) -> None:
         """The peer reads no more; what is sent until `depart` goes into the outbox, which is bounded."""
         if not self._departed:
-            self._departed = self._paused = True
+            self._departed = self.paused = True
             connection.server.departures.add(self)
 
     def _is_secure(self) -> bool:
-        return self._transport.get_extra_info("sslcontext") is not None
+        return self.transport.get_extra_info("sslcontext") is not None
 
     def _close_transport(self) -> None:
         """Close when what was written is out, by force after a while."""
-        self._transport.close()
-        if self._transport.get_write_buffer_size():
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
             loop = asyncio.get_running_loop()
-            loop.call_later(_DRAIN_SECONDS, self._transport.abort)
+            loop.call_later(_DRAIN_SECONDS, self.transport.abort)
 
     # the request
 
@@ -325,23 +271,23 @@ class FastWebSocket(asyncio.Protocol):
         if server is None:
             self._hand_over(setup, data)
             return
-        handshake = setup.handshake(request, self._transport)
+        handshake = setup.handshake(request, self.transport)
         query = handshake.query
         refused = request.check() or check_websocket(server, query, request.headers)
         if refused is not None:
             server.counters.refused += 1
             self._refuse(refused)
             return
-        self._deflates = server.settings.compression and request.offers_deflate()
-        self._accept(server, handshake, query.get("sid"), request.accept(self._deflates))
+        self.deflates = server.settings.compression and request.offers_deflate()
+        self._accept(server, handshake, query.get("sid"), request.accept(self.deflates))
 
     def _accept(
         self, server: EngineServer, handshake: Handshake, sid: str | None, answer: bytes
     ) -> None:
-        self._transport.set_write_buffer_limits(server.settings.outbox.high_water)
+        self.transport.set_write_buffer_limits(server.settings.outbox.high_water)
         limit = server.settings.limits.max_payload
-        self._receiver = Receiver(limit, inflates=self._deflates)
-        self._turn = server.turn
+        self._receiver = Receiver(limit, inflates=self.deflates)
+        self.turn = server.turn
         # It leaves with the first packet, in one system call.
         self.write(as_framed(answer))
         if sid is None:
@@ -356,7 +302,7 @@ class FastWebSocket(asyncio.Protocol):
         self._connection = connection
 
     def _refuse(self, refused: Refusal) -> None:
-        self._transport.write(
+        self.transport.write(
             b"HTTP/1.1 %d Refused\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             b"connection: close\r\n\r\n%s" % (refused.status, len(refused.body), refused.body)
         )
@@ -366,11 +312,20 @@ class FastWebSocket(asyncio.Protocol):
         """Another route's WebSocket: uvicorn's own protocol takes the connection."""
         self._siblings.discard(self)
         other = WebSocketsSansIOProtocol(setup.config, setup.server_state, setup.app_state)
-        other.connection_made(self._transport)
+        other.connection_made(self.transport)
         other.data_received(data)
         # uvicorn sets this object as the protocol right after this callback; before any more data
         # can come, the other one takes its place.
-        asyncio.get_running_loop().call_soon(self._transport.set_protocol, other)
+        asyncio.get_running_loop().call_soon(self.transport.set_protocol, other)
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """Of a socket that may be written to past its transport; -1 where only the transport can, as with
+    TLS."""
+    if transport.get_extra_info("sslcontext") is not None:
+        return -1
+    socket = transport.get_extra_info("socket")
+    return -1 if socket is None else int(socket.fileno())
 
 
 class _Setup:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from parlour.errors import ConnectionRefused, ParlourError
+from parlour.native import Port
 from parlour.server.endpoint import Handshake
 from parlour.server.outbox import Outbox
 from parlour.server.randomness import connection_id
@@ -175,43 +176,34 @@ class SocketConnection(EngineConnection):
         self.schedule()
 
 
-class SocketLink:
+class SocketLink(Port):
     """One namespace of one connection: the `Link` that the endpoint sees."""
 
-    __slots__ = ("_calls", "_connection", "_early", "_live", "_over", "namespace", "sid")
+    __slots__ = ("_calls", "_early", "_over", "namespace", "sid")
+
+    connection: SocketConnection
 
     def __init__(self, connection: SocketConnection, namespace: str) -> None:
+        super().__init__()
         self.sid: Final = connection_id()
         self.namespace: Final = namespace
-        self._connection: Final = connection
+        self.connection = connection
         self._calls: PendingCalls | None = None
-        self._live = False
         self._over = False
         # Packets from inside the endpoint's `connect`: they have to follow its answer.
         self._early: Outbox | None = None
 
     @property
     def handshake(self) -> Handshake:
-        return self._connection.handshake
+        return self.connection.handshake
 
     @property
     def transport(self) -> str:
-        return self._connection.carrier.name
+        return self.connection.carrier.name
 
     @property
     def buffered(self) -> int:
-        return self._connection.buffered
-
-    def send(self, encoded: Encoded) -> None:
-        if not self._live:
-            if not self._over:
-                self._hold(encoded)
-            return
-        # `EngineConnection.send` without the call: this happens once for each delivery. A link that
-        # is live has a connection that has not ended.
-        connection = self._connection
-        if connection.outbox is not None or not connection.carrier.write(encoded):
-            connection.send(encoded)
+        return self.connection.buffered
 
     def call(
         self, event: str, args: Sequence[Any], done: Callable[[Sequence[Any] | None], None]
@@ -221,17 +213,17 @@ class SocketLink:
             done(None)
             return _nothing
         if self._calls is None:
-            self._calls = PendingCalls(self._connection.server.settings.limits.max_pending_acks)
+            self._calls = PendingCalls(self.connection.server.settings.limits.max_pending_acks)
         calls = self._calls
         number = calls.open(done)
         self.send(encode_event(event, args, namespace=self.namespace, ack_id=number))
         return lambda: calls.forget(number)
 
     def mix_deltas(self) -> None:
-        self._connection.mixes = True
+        self.connection.mixes = True
 
     def close(self, reason: str = "server") -> None:
-        self._connection.drop(self, reason)
+        self.connection.drop(self, reason)
 
     def answered(self, number: int, args: Sequence[Any]) -> None:
         """For the connection: an ACK came."""
@@ -241,31 +233,34 @@ class SocketLink:
     def acknowledge(self, number: int, args: Sequence[Any]) -> None:
         """For the connection: send an ACK."""
         encoded = encode_ack(number, args, namespace=self.namespace)
-        if self._live:
-            self._connection.send(encoded, barrier=True)
+        if self.live:
+            self.connection.send(encoded, barrier=True)
 
     def open(self) -> None:
         """For the connection: the answer to CONNECT is out."""
-        self._live = True
+        self.live = True
         early, self._early = self._early, None
         if early is not None:
             for encoded in early.take_all():
-                self._connection.send(encoded)
+                self.connection.send(encoded)
 
     def left(self, reason: str) -> None:
         """For the connection: this link, whose `connect` returned, is over."""
-        self._live = False
+        self.live = False
         self._over = True
-        self._connection.server.endpoint.disconnected(self, reason)
+        self.connection.server.endpoint.disconnected(self, reason)
         calls, self._calls = self._calls, None
         if calls is not None:
             calls.close()
 
-    def _hold(self, encoded: Encoded) -> None:
+    def hold(self, encoded: Encoded) -> None:
+        """What is sent before the answer to CONNECT is out follows it; after the end it is dropped."""
+        if self._over:
+            return
         if self._early is None:
-            self._early = Outbox(self._connection.server.settings.outbox)
+            self._early = Outbox(self.connection.server.settings.outbox)
         if not self._early.push(encoded):
-            self._connection.close("slow_consumer")
+            self.connection.close("slow_consumer")
 
 
 class Answer:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
+from parlour.native import flush_each
+
 SLICE_SECONDS: Final = 0.004
 """A turn that writes to a large room gives way to other work when it has taken this long. What came first in
 it, such as noting the next event for the same room, counts; at least half of this goes into writing."""
@@ -25,42 +27,41 @@ class Flushable(Protocol):
 class Turn:
     """The carriers that have something to write."""
 
-    __slots__ = ("_began", "_loop", "scheduled", "waiting")
+    __slots__ = ("_began", "_loop", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop: Final = loop
         self.waiting: list[Flushable] = []
-        self.scheduled = False
+        """Who adds the first one calls `schedule` before."""
         self._began = 0.0
 
     def add(self, carrier: Flushable) -> None:
         """Flush the carrier when this turn is over."""
-        self.waiting.append(carrier)
-        if not self.scheduled:
+        if not self.waiting:
             self.schedule()
+        self.waiting.append(carrier)
 
     def schedule(self) -> None:
-        self.scheduled = True
         self._began = self._loop.time()
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self.scheduled = False
         waiting, self.waiting = self.waiting, []
         if len(waiting) <= CHECK_EVERY:
-            for carrier in waiting:
-                carrier.flush()
+            flush_each(waiting, 0, len(waiting))
         else:
             self._flush_many(waiting)
 
     def _flush_many(self, waiting: list[Flushable]) -> None:
         end = max(self._began + SLICE_SECONDS, self._loop.time() + SLICE_SECONDS / 2)
-        for start in range(0, len(waiting), CHECK_EVERY):
-            if start and self._loop.time() >= end:
-                # Those that are left come first in the next turn, with what is added until then.
-                self.waiting[:0] = waiting[start:]
-                if not self.scheduled:
+        done = 0
+        try:
+            while done < len(waiting) and (not done or self._loop.time() < end):
+                start, done = done, done + CHECK_EVERY
+                flush_each(waiting, start, done)
+        finally:
+            # Those that are left come first in the next turn, with what is added until then.
+            if done < len(waiting):
+                if not self.waiting:
                     self.schedule()
-                return
-            for carrier in waiting[start : start + CHECK_EVERY]:
-                carrier.flush()
+                self.waiting[:0] = waiting[done:]
