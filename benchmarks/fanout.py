@@ -67,6 +67,14 @@ def fan(name: str, clients: int, rooms: int, burst: int, full: bool = False) -> 
     return Scenario(name, "fan", "deliveries", options | joining, full)
 
 
+def turns(name: str, rooms: int, burst: int) -> Scenario:
+    """Rooms of two in which the server itself publishes, in all of them in one turn."""
+    asked = f'{{"prefix":"thread:bench-r","rooms":{rooms},"n":{burst}}}'
+    options = {"clients": 2 * rooms, "rooms": rooms, "burst": burst}
+    joining = {"join": SUBSCRIBE, "publish": f'42["everywhere",{asked}]'}
+    return Scenario(name, "turns", "deliveries", options | joining)
+
+
 SCENARIOS: Final = [
     fan("single", 200, 1, 1),
     fan("burst4", 200, 1, 4),
@@ -75,6 +83,8 @@ SCENARIOS: Final = [
     fan("clients1000_burst16", 1000, 1, 16, full=True),
     fan("rooms500", 1000, 500, 1),
     fan("rooms500_burst4", 1000, 500, 4),
+    turns("turns500", 500, 1),
+    turns("turns500_burst4", 500, 4),
     Scenario("ack", "ack", "acks", {"clients": 200, "request": '421["heartbeat",{}]'}),
 ]
 LAST: Final = fan("two_nodes", RECEIVERS + 1, 1, 16)

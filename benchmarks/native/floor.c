@@ -1,7 +1,8 @@
 /* The floor: what one core of this machine can do when a server does nothing but the system calls.
 
    floor PORT EVENT   answers upgrades, puts clients into the room whose number stands behind "-r", sends EVENT
-   n times, in one send() per client, for each publish that says "n":n, and acknowledges requests. */
+   n times, in one send() per client, for each publish that says "n":n (in all of the first r rooms where it says
+   "rooms":r), and acknowledges requests. */
 #include "wire.h"
 
 #include <arpa/inet.h>
@@ -48,8 +49,11 @@ static void got(Peer *peer, const char *text, size_t length) {
         char *number = strstr(copy, "\"n\":");
         int burst = number ? atoi(number + 4) : 1;
         if (burst > BURST) burst = BURST;
-        for (int i = 0; i < counts[peer->room]; i++)
-            send_all(members[peer->room][i], frames, frame_size * (size_t)burst);
+        char *all = strstr(copy, "\"rooms\":");
+        int first = all ? 0 : peer->room, last = all ? atoi(all + 8) - 1 : peer->room;
+        for (int room = first; room <= last && room < ROOMS; room++)
+            for (int i = 0; i < counts[room]; i++)
+                send_all(members[room][i], frames, frame_size * (size_t)burst);
     }
 }
 

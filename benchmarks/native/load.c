@@ -6,6 +6,8 @@
    idle     the same, then print a line and wait for the end of the input
    fan      `clients` in `rooms` equal rooms; the first of each room publishes a burst of `burst` events
             as soon as everybody in the room has received the last one, for `seconds`
+   turns    the same rooms; the first client of all asks for `burst` events in every room at once, as soon as
+            everybody has received all of the last ones
    ack      each client sends `request` as soon as the last one was acknowledged
    latency  one room; `rate` events per second whatever happens; time from sending to each receiver
 
@@ -38,6 +40,7 @@ static double seconds = 3, warmup = 0.5, rate = 1000;
 static Client *all;
 static int poller, started, ready;
 static long *owed; /* frames that a room still waits for */
+static long owed_rooms; /* rooms that wait, in turns */
 static long received, answered, events, closed;
 static int measuring;
 static double *sent_at;
@@ -118,6 +121,12 @@ static void publish(int room) {
     say(&all[room], publish_text);
 }
 
+static void publish_everywhere(void) {
+    for (int i = 0; i < rooms; i++) owed[i] = (long)burst * (clients / rooms);
+    owed_rooms = rooms;
+    say(&all[0], publish_text);
+}
+
 static long number_behind(const char *text, size_t length, const char *name) {
     const char *at = memmem(text, length, name, strlen(name));
     return at ? atol(at + strlen(name)) : -1;
@@ -153,7 +162,10 @@ static void got_event(Client *client, const char *text, size_t length) {
         }
     } else if ((owed[client->room] -= count) == 0) {
         events += burst;
-        publish(client->room);
+        if (strcmp(mode, "turns"))
+            publish(client->room);
+        else if (--owed_rooms == 0)
+            publish_everywhere();
     }
 }
 
@@ -366,6 +378,7 @@ int main(int count, char **arguments) {
     measuring = 0;
     if (!strcmp(mode, "fan"))
         for (int i = 0; i < rooms; i++) publish(i);
+    if (!strcmp(mode, "turns")) publish_everywhere();
     if (!strcmp(mode, "ack"))
         for (int i = 0; i < clients; i++) say(&all[i], request_text);
     run(warmup);

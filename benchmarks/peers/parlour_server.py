@@ -4,8 +4,8 @@ metrics.
 python -m benchmarks.peers.parlour_server <port> <transport> <text> [<durability> [<redis url>
 <database url>]]
 
-Two commands are added that a benchmark needs and no client should have: `publish` appends deltas to
-a stream, as an answer that is being streamed does; `stalls` gives the longest time that the event
+Commands are added that a benchmark needs and no client should have: `publish` appends deltas to
+a stream, as an answer that is being streamed does; `everywhere` does so in many streams in one turn; `stalls` gives the longest time that the event
 loop was busy with one turn since it was last asked."""
 
 from __future__ import annotations
@@ -48,6 +48,23 @@ async def publish(node: Node, caller: Caller, payload: Publish) -> dict[str, int
     data = {"id": "m1", "text": TEXT}
     appended = await node.streams.append(payload.stream, *[(DELTA, data)] * payload.n)
     return {"offset": appended.last}
+
+
+class Everywhere(Payload):
+    prefix: str
+    rooms: int
+    n: int
+
+
+@routes.command("everywhere", Everywhere, http=False)
+async def publish_everywhere(node: Node, caller: Caller, payload: Everywhere) -> dict[str, int]:
+    """A turn of many producers: `n` deltas in one append in each room."""
+    data = {"id": "m1", "text": TEXT}
+    for number in range(payload.rooms):
+        stream = f"{payload.prefix}{number}"
+        await node.permissions.require_read(caller.user, stream)
+        await node.streams.append(stream, *[(DELTA, data)] * payload.n)
+    return {}
 
 
 class Stalls:

@@ -38,8 +38,17 @@ async def subscribe(sid: str, data: dict[str, Any]) -> dict[str, Any]:
 
 @server.event
 async def publish(sid: str, data: dict[str, Any]) -> None:
-    stream = data["stream"]
-    for _ in range(data["n"]):
+    await emit(data["stream"], data["n"])
+
+
+@server.event
+async def everywhere(sid: str, data: dict[str, Any]) -> None:
+    for number in range(data["rooms"]):
+        await emit(f"{data['prefix']}{number}", data["n"])
+
+
+async def emit(stream: str, count: int) -> None:
+    for _ in range(count):
         offsets[stream] += 1
         await server.emit("events", event(stream, offsets[stream]), room=stream)
 

@@ -41,15 +41,20 @@ io.on("connection", (socket) => {
     socket.join(stream);
     ack({ ok: true });
   });
-  socket.on("publish", ({ stream, n }) => {
-    for (let i = 0; i < n; i++) {
-      const offset = (offsets.get(stream) ?? 0) + 1;
-      offsets.set(stream, offset);
-      io.to(stream).emit("events", event(stream, offset));
-    }
+  socket.on("publish", ({ stream, n }) => emit(stream, n));
+  socket.on("everywhere", ({ prefix, rooms, n }) => {
+    for (let room = 0; room < rooms; room++) emit(`${prefix}${room}`, n);
   });
   socket.on("heartbeat", (_, ack) => ack({ ok: true, at: Date.now() }));
 });
+
+function emit(stream, count) {
+  for (let i = 0; i < count; i++) {
+    const offset = (offsets.get(stream) ?? 0) + 1;
+    offsets.set(stream, offset);
+    io.to(stream).emit("events", event(stream, offset));
+  }
+}
 
 function event(stream, offset) {
   return {

@@ -32,7 +32,8 @@ def encode_record(event: NewEvent, limit: int) -> bytes:
         raise InvalidPayload(f"an event's data must be JSON: {error}") from error
     if len(record) > limit:
         raise TooLarge(f"an event is larger than {limit} bytes", limit=limit)
-    return right_sized(record)
+    # As `right_sized`, without the call.
+    return memoryview(record).tobytes()
 
 
 def right_sized(data: bytes) -> bytes:

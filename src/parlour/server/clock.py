@@ -10,6 +10,8 @@ from parlour.server.randomness import random_bytes
 class SystemClock:
     """The machine's clocks (`ports.Clock`)."""
 
+    monotonic = staticmethod(time.monotonic)
+
     def __init__(self) -> None:
         self._last = 0
 
@@ -19,9 +21,6 @@ class SystemClock:
             self._last = now
         # What is noted within one millisecond shares one number: a connection keeps three of them.
         return self._last
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 def new_id() -> str:

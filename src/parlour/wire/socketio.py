@@ -183,7 +183,7 @@ class Decoder:
         if plain is None:
             return self._feed_text(message, start)
         # Nearly every packet: an event of the main namespace without attachments.
-        data = _decode_json(message, plain.end(), limits)
+        data = _decode_body(message[plain.end() :], limits)
         _check_event(data, limits)
         ident = plain[1]
         return _tuple(Packet, (EVENT, MAIN, data, int(ident) if ident else None))
@@ -255,7 +255,10 @@ def _decode_text(text: str, start: int, limits: Limits) -> tuple[PacketType, int
 def _decode_json(text: str, start: int, limits: Limits) -> Any:
     if start == len(text):
         return None
-    body = text[start:]
+    return _decode_body(text[start:], limits)
+
+
+def _decode_body(body: str, limits: Limits) -> Any:
     value = json.loads(body)
     # Each level takes two characters at least: short texts need no look.
     if len(body) > 2 * limits.max_depth and json.depth_exceeds(body, value, limits.max_depth):

@@ -58,6 +58,9 @@ def draft(
     """Encode an append. Raises ValueError for no events, `InvalidPayload` and `TooLarge`."""
     if not events:
         raise ValueError("an append needs at least one event")
+    if len(events) == 1:
+        record = encode_record(events[0], limit)
+        return Draft(stream, events, (record,), len(record), expected, fence, dedupe)
     records = [encode_record(event, limit) for event in events]
     size = sum(map(len, records))
     return Draft(stream, tuple(events), records, size, expected, fence, dedupe)

@@ -58,8 +58,16 @@ class SocketConnection(EngineConnection):
         packet = self._session.receive(data, start)
         if packet is None:
             return
-        if packet.type is EVENT:
-            self._event(packet)
+        kind, namespace, args, number = packet
+        if kind is EVENT:
+            link = self._links.main if namespace is MAIN else self._links.get(namespace)
+            # The session says that the namespace is joined.
+            assert link is not None
+            server = self.server
+            server.counters.events_in += 1
+            name = args.pop(0)
+            answer = None if number is None else Answer(link, number)
+            server.endpoint.receive(link, name, args, answer)
         elif packet.type is PacketType.ACK:
             assert packet.id is not None
             self._link(packet).answered(packet.id, packet.data)
@@ -117,16 +125,6 @@ class SocketConnection(EngineConnection):
         link = self._links.get(packet.namespace)
         assert link is not None
         return link
-
-    def _event(self, packet: Packet) -> None:
-        _, namespace, args, number = packet
-        link = self._links.main if namespace is MAIN else self._links.get(namespace)
-        # The session says that the namespace is joined.
-        assert link is not None
-        server = self.server
-        server.counters.events_in += 1
-        name = args.pop(0)
-        server.endpoint.receive(link, name, args, None if number is None else Answer(link, number))
 
     def _connect(self, packet: Packet) -> None:
         namespace = packet.namespace
