@@ -4,9 +4,10 @@ metrics.
 python -m benchmarks.peers.parlour_server <port> <transport> <text> [<durability> [<redis url>
 <database url>]]
 
-Commands are added that a benchmark needs and no client should have: `publish` appends deltas to
-a stream, as an answer that is being streamed does; `everywhere` does so in many streams in one turn; `stalls` gives the longest time that the event
-loop was busy with one turn since it was last asked."""
+Commands are added that a benchmark needs and no client should have: `publish` appends deltas to a
+stream, as an answer that is being streamed does; `everywhere` does so in many streams in one turn;
+`stalls` gives the longest time that the event loop was busy with one turn since it was last
+asked."""
 
 from __future__ import annotations
 

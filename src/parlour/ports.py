@@ -620,7 +620,12 @@ class UserStore(Protocol):
 
     async def revoke_token(self, jti: str, expires_at: int) -> None: ...
 
-    async def token_revoked(self, jti: str) -> bool: ...
+    async def standing(
+        self, tokens: Sequence[tuple[str, str]]
+    ) -> Sequence[tuple[UserRecord | None, bool]]:
+        """For each (user id, token id), in their order: the user, and whether the token was revoked. In one
+        step for all of them, at most 500."""
+        ...
 
     async def revoked_since(self, at: int) -> Sequence[tuple[str, int]]:
         """(user id, `tokens_valid_after`) of the users whose tokens were ended at `at` or later."""

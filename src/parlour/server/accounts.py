@@ -22,6 +22,7 @@ from parlour.errors import Conflict, Forbidden, InvalidPayload, NotFound, Unauth
 from parlour.ports import Clock, UserRecord, UserStore
 from parlour.server.app import Application
 from parlour.server.attempts import Attempts
+from parlour.server.crowd import Crowd
 from parlour.server.keyring import Claims, Keyring
 from parlour.server.passwords import LONGEST_BYTES, Passwords
 from parlour.telemetry import get_logger
@@ -97,6 +98,7 @@ class Accounts:
         self._by_login = Attempts(settings.sign_in_attempts, window_ms)
         self._by_address = Attempts(settings.sign_in_attempts_per_address, window_ms)
         self._naming = asyncio.Lock()
+        self._standing = Crowd(users.standing)
         self._remembered = _Remembered()
         self._listeners: list[RevocationListener] = []
         self._seen_until: int | None = None
@@ -120,10 +122,10 @@ class Accounts:
 
     async def _verify_stored(self, token: str) -> Identity:
         claims = await self._keyring.read(token)
-        record = await self._users.user(claims.user_id)
+        record, revoked = await self._standing.ask((claims.user_id, claims.jti))
         if record is None or record.disabled or claims.issued_at < record.tokens_valid_after:
             raise Unauthenticated("The token is no longer valid; sign in again.")
-        if await self._users.token_revoked(claims.jti):
+        if revoked:
             raise Unauthenticated("The token is no longer valid; sign in again.")
         return Identity(as_user(record), claims.jti, claims.issued_at, claims.expires_at)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields as fields_of
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
@@ -76,9 +76,10 @@ class SqlUserStore:
         now = self._clock.now_ms()
         await self._database.write(lambda c: _revoke(c, jti, expires_at, now))
 
-    async def token_revoked(self, jti: str) -> bool:
-        here = select(revoked_tokens.c.jti).where(revoked_tokens.c.jti == jti)
-        return await self._database.read(lambda c: c.scalar(here) is not None)
+    async def standing(
+        self, tokens: Sequence[tuple[str, str]]
+    ) -> Sequence[tuple[UserRecord | None, bool]]:
+        return await self._database.read(lambda c: _standing(c, tokens))
 
     async def revoked_since(self, at: int) -> Sequence[tuple[str, int]]:
         query = select(table.c.id, table.c.tokens_valid_after).where(
@@ -125,6 +126,21 @@ def _first(connection: Connection, condition: Any) -> UserRecord | None:
     query = _select().where(condition).order_by(table.c.created_at, table.c.id).limit(1)
     row = connection.execute(query).one_or_none()
     return None if row is None else _record(row)
+
+
+_NAMED = _select().where(table.c.id.in_(bindparam("ids", expanding=True)))
+_REVOKED = select(revoked_tokens.c.jti).where(
+    revoked_tokens.c.jti.in_(bindparam("jtis", expanding=True))
+)
+
+
+def _standing(
+    connection: Connection, tokens: Sequence[tuple[str, str]]
+) -> list[tuple[UserRecord | None, bool]]:
+    ids = list(dict.fromkeys(user_id for user_id, _ in tokens))
+    records = {row.id: _record(row) for row in connection.execute(_NAMED, {"ids": ids})}
+    revoked = set(connection.scalars(_REVOKED, {"jtis": [jti for _, jti in tokens]}))
+    return [(records.get(user_id), jti in revoked) for user_id, jti in tokens]
 
 
 def _by_login(connection: Connection, login: str) -> UserRecord | None:

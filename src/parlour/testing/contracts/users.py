@@ -222,14 +222,27 @@ class UserStoreContract:
         assert found.last_active_at == 20
 
     async def test_a_revoked_token_stays_revoked(self, users: UserStore) -> None:
-        jti = uuid.uuid4().hex
-        assert not await users.token_revoked(jti)
+        record, jti = await users.add_user(user()), uuid.uuid4().hex
+        assert await users.standing([(record.id, jti)]) == [(record, False)]
 
         await users.revoke_token(jti, 2**45)
         await users.revoke_token(jti, 2**45)
         await users.revoke_token(uuid.uuid4().hex, 2**45)
 
-        assert await users.token_revoked(jti)
+        assert await users.standing([(record.id, jti)]) == [(record, True)]
+
+    async def test_many_tokens_are_looked_up_in_one_step_and_in_their_order(
+        self, users: UserStore
+    ) -> None:
+        ann, bob = await users.add_user(user()), await users.add_user(user())
+        revoked, good, other = (uuid.uuid4().hex for _ in range(3))
+        await users.revoke_token(revoked, 2**45)
+
+        found = await users.standing(
+            [(bob.id, good), (ann.id, revoked), ("nobody", other), (bob.id, revoked)]
+        )
+
+        assert list(found) == [(bob, False), (ann, True), (None, False), (bob, True)]
 
     async def test_signing_keys_come_newest_first(self, users: UserStore) -> None:
         old, new = uuid.uuid4().hex, uuid.uuid4().hex
