@@ -7,6 +7,7 @@ import gc
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from parlour.server.delivery import encode_stream_event
 from parlour.server.endpoint import Ack, Link
 from parlour.server.outbox import OutboxLimits
 from parlour.transports.socketio import SocketSettings, SocketTransport
+from parlour.transports.socketio.arrivals import BEGUN_PER_TURN
 from parlour.transports.socketio.fast import fast_protocol
 from parlour.wire.packets import Encoded, join_encoded
 from parlour.wire.socketio import encode_event
@@ -208,6 +210,54 @@ async def test_a_connect_that_needs_no_waiting_costs_no_task(bench):
     assert bench.tasks == 0
 
 
+async def test_a_crowd_that_comes_in_one_turn_is_let_in_over_several(bench):
+    loop, counts = asyncio.get_running_loop(), []
+
+    def look() -> None:
+        counts.append(len(bench.room.links))
+        if counts[-1] < 3 * CLIENTS:
+            loop.call_soon(look)
+
+    loop.call_soon(lambda: [bench.connect() for _ in range(2 * CLIENTS)])
+    loop.call_soon(look)
+    while not counts or counts[-1] < 3 * CLIENTS:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+    assert max(b - a for a, b in pairwise([CLIENTS, *counts])) <= BEGUN_PER_TURN
+
+
+async def test_what_a_client_sends_before_it_is_answered_is_read_when_it_is(bench):
+    came = len(bench.room.links)
+    loop = asyncio.get_running_loop()
+
+    def crowd() -> None:
+        for _ in range(2 * BEGUN_PER_TURN):
+            bench.connect()
+
+    loop.call_soon(crowd)
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    # The last of them had sent its CONNECT before anybody had read its request.
+    assert len(bench.room.links) == came + 2 * BEGUN_PER_TURN
+
+
+async def test_who_leaves_while_it_waits_to_be_let_in_is_not_let_in(bench):
+    came = len(bench.room.links)
+
+    def crowd() -> None:
+        for _ in range(2 * BEGUN_PER_TURN):
+            bench.connect()
+        for protocol in bench.protocols[-BEGUN_PER_TURN:]:
+            protocol.connection_lost(None)
+
+    asyncio.get_running_loop().call_soon(crowd)
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert came <= len(bench.room.links) <= came + BEGUN_PER_TURN
+
+
 def delta(text: str, offset: int) -> Encoded:
     event = Event("thread:t", "e", offset, "message:delta", {"id": "m", "text": text}, 0)
     return encode_stream_event(event)
@@ -223,7 +273,7 @@ async def test_one_who_does_not_read_costs_the_others_nothing_and_gets_its_text_
         await bench.turn()
 
     assert bench.writes == [0] + [count] * (CLIENTS - 1)
-    waiting = bench.room.links[0].buffered
+    (waiting,) = [link.buffered for link in bench.room.links if link.connection.carrier is slow]
     assert 0 < waiting < OutboxLimits().high_water + 2 * count * len("00000 of some text, ")
     kept = bench.pipes[0].kept = []
     slow.resume_writing()

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _DEFLATES: Final = f"sec-websocket-extensions: {deflate.ACCEPTED}\r\n".encode()
 _OF_THE_UPGRADE: Final = ("sec-websocket-", "upgrade:", "connection:")
+_MAX_EARLY: Final = 64 * 1024
+"""Bytes that a client may send before its request is answered, which no client should."""
+
 _DRAIN_SECONDS: Final = 1.0
 """How long a client that sends too much is listened to, so that it reads why it is closed: closing
 with unread data would reset the connection and lose the close frame."""
@@ -113,7 +116,7 @@ class FastWebSocket(Outlet, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
         if receiver is None:
-            self._begin(data)
+            self._request(data)
             return
         if self._said_goodbye and receiver.closed:
             return
@@ -147,6 +150,7 @@ class FastWebSocket(Outlet, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         # From here on the descriptor may be another connection's.
         self.detach()
+        self._setup = None
         self._siblings.discard(self)
         connection = self._connection
         if connection is None:
@@ -261,15 +265,33 @@ class FastWebSocket(Outlet, asyncio.Protocol):
 
     # the request
 
-    def _begin(self, data: bytes) -> None:
+    def _request(self, data: bytes) -> None:
+        """The request, and whatever comes before it is answered."""
         setup = self._setup
         if setup is None:
+            # It was refused, and the transport is closing.
             return
-        self._setup = None
-        request = _Request(data)
+        if setup.head:
+            setup.early += data
+            if len(setup.early) > _MAX_EARLY:
+                self._setup = None
+                self.transport.abort()
+            return
+        setup.head = data
+        if setup.servers:
+            setup.servers[0].arrivals.run(self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        setup, self._setup = self._setup, None
+        if setup is None:
+            # The client went away while it waited for its turn.
+            return
+        request = _Request(setup.head)
         server = setup.find(request.path)
         if server is None:
-            self._hand_over(setup, data)
+            self._hand_over(setup)
             return
         handshake = setup.handshake(request, self.transport)
         query = handshake.query
@@ -280,6 +302,8 @@ class FastWebSocket(Outlet, asyncio.Protocol):
             return
         self.deflates = server.settings.compression and request.offers_deflate()
         self._accept(server, handshake, query.get("sid"), request.accept(self.deflates))
+        if setup.early:
+            self.data_received(setup.early)
 
     def _accept(
         self, server: EngineServer, handshake: Handshake, sid: str | None, answer: bytes
@@ -308,12 +332,14 @@ class FastWebSocket(Outlet, asyncio.Protocol):
         )
         self._close_transport()
 
-    def _hand_over(self, setup: _Setup, data: bytes) -> None:
+    def _hand_over(self, setup: _Setup) -> None:
         """Another route's WebSocket: uvicorn's own protocol takes the connection."""
         self._siblings.discard(self)
         other = WebSocketsSansIOProtocol(setup.config, setup.server_state, setup.app_state)
         other.connection_made(self.transport)
-        other.data_received(data)
+        other.data_received(setup.head)
+        if setup.early:
+            other.data_received(setup.early)
         # uvicorn sets this object as the protocol right after this callback; before any more data
         # can come, the other one takes its place.
         asyncio.get_running_loop().call_soon(self.transport.set_protocol, other)
@@ -329,9 +355,10 @@ def _descriptor(transport: asyncio.Transport) -> int:
 
 
 class _Setup:
-    """What is needed until the request is read; an open connection does not keep it."""
+    """What is needed until the request is read; an open connection does not keep it. `early` is what the
+    client sent before it was answered."""
 
-    __slots__ = ("app_state", "config", "server_state", "servers", "trusted")
+    __slots__ = ("app_state", "config", "early", "head", "server_state", "servers", "trusted")
 
     def __init__(
         self,
@@ -346,6 +373,8 @@ class _Setup:
         self.config = config
         self.server_state = server_state
         self.app_state = app_state
+        self.head = b""
+        self.early = b""
 
     def find(self, path: str) -> EngineServer | None:
         for server in self.servers:

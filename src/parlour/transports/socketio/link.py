@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from parlour.errors import ConnectionRefused, ParlourError
@@ -132,9 +133,14 @@ class SocketConnection(EngineConnection):
             self._refuse(namespace, INVALID_NAMESPACE, None)
             return
         link = SocketLink(self, namespace)
-        task = self.server.begin(self._join(link, packet.data))
+        self.server.arrivals.run(partial(self._let_in, link, packet.data))
+
+    def _let_in(self, link: SocketLink, auth: Any) -> None:
+        if self._ended:
+            return
+        task = self.server.begin(self._join(link, auth))
         if task is not None:
-            self._joins = (self._joins or {}) | {namespace: task}
+            self._joins = (self._joins or {}) | {link.namespace: task}
 
     async def _join(self, link: SocketLink, auth: Any) -> None:
         try:

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 from parlour.server.endpoint import Handshake
 from parlour.server.randomness import connection_id
 from parlour.server.starting import start_now
+from parlour.transports.socketio.arrivals import Arrivals
 from parlour.transports.socketio.asgi_websocket import serve_websocket
 from parlour.transports.socketio.connection import Carrier, EngineConnection
 from parlour.transports.socketio.departures import Departures
@@ -52,6 +53,7 @@ class EngineServer:
         self._tasks: asyncio.TaskGroup | None = None
         self._wheel: TimerWheel | None = None
         self._turn: Turn | None = None
+        self._arrivals: Arrivals | None = None
         self._departures: Departures | None = None
         self._empty: asyncio.Event | None = None
 
@@ -59,6 +61,7 @@ class EngineServer:
         loop = asyncio.get_running_loop()
         self._wheel = TimerWheel(loop, self.settings.timer_resolution)
         self._turn = Turn(loop)
+        self._arrivals = Arrivals(loop)
         self._departures = Departures(loop)
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
@@ -98,6 +101,11 @@ class EngineServer:
     def turn(self) -> Turn:
         assert self._turn is not None, "the transport is not running"
         return self._turn
+
+    @property
+    def arrivals(self) -> Arrivals:
+        assert self._arrivals is not None, "the transport is not running"
+        return self._arrivals
 
     @property
     def departures(self) -> Departures:
