@@ -36,6 +36,7 @@ class Connection:
         "reads",
         "rooms",
         "session",
+        "sid",
         "user",
         "working",
     )
@@ -49,6 +50,7 @@ class Connection:
         expires_at: int | None,
     ) -> None:
         self.link = link
+        self.sid = link.sid
         self.user = user
         self.session = session
         self.jti = jti
@@ -70,10 +72,6 @@ class Connection:
         """Rooms of conversations in which the person only reads."""
         self.knocks: dict[str, None] | None = None
         """Rooms that the person was refused, and waits at."""
-
-    @property
-    def sid(self) -> str:
-        return self.link.sid
 
     @property
     def homes(self) -> tuple[str, str]:

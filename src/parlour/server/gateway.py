@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -45,6 +46,8 @@ class Gateway:
         self._node = node
         self._expiries: list[tuple[int, str]] = []
         self._unsaved: dict[str, SessionRecord] = {}
+        # To find a label's counter costs more than to count.
+        self._opened = cache(node.metrics.connections_opened.labels)
         self.arrivals: list[Callable[[Connection], None]] = []
         """Told of every new connection, before it hears anything; must not wait or raise."""
 
@@ -86,7 +89,7 @@ class Gateway:
         node.registrar.changed(connection)
         node.presence.active(connection)
         self._watch_expiry(connection)
-        node.metrics.connections_opened.labels(link.transport).inc()
+        self._opened(link.transport).inc()
         node.entrances.expect(connection)
         if asked.thread_id is not None:
             connection.working = True
