@@ -10,10 +10,11 @@ from parlour.server.connections import Connection
 from parlour.server.endpoint import Link
 from parlour.server.knocks import KNOCKS_KEPT, Knocks
 from parlour.server.node import Node
+from tests.unit.server.test_hub import Named
 
 
 def connection() -> Connection:
-    link = cast(Link, object())
+    link = cast(Link, Named("sid-1"))
     return Connection(link, User("ann", "Ann"), SessionRecord("session-1", "ann"), None, None)
 
 
