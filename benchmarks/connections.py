@@ -13,9 +13,11 @@ import argparse
 import json
 import time
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from benchmarks.processes import idle_clients, prepare, serving, usage
+from benchmarks.reader import Reader
 
 PEERS = ["parlour", "parlour_asgi", "python_socketio", "node_socketio"]
 SETTLE_SECONDS = 1.0
@@ -30,7 +32,26 @@ def measure(name: str, count: int, warm: int) -> dict[str, Any]:
         result["kb_per_session"] = measure_idle(
             name, count, warm, rooms=count, join=f'420["subscribe",{{"stream":"{SESSION}"}}]'
         )["kb_per_connection"]
+        result["connects_of_people_per_core_second"] = measure_people(name, count, warm)
     return result
+
+
+def measure_people(name: str, count: int, warm: int) -> int:
+    """Connects per second of the server's core where each client is another person, as after a
+    deployment: no token was seen before."""
+    with serving(name) as peer, NamedTemporaryFile("w", suffix=".auths") as file:
+        asker = Reader(peer)
+        asker.open()
+        tokens = asker.call("people", {"count": warm + count})["tokens"]
+        asker.close()
+        file.writelines(json.dumps({"token": token}) + "\n" for token in tokens[warm:])
+        file.flush()
+        with idle_clients(peer, warm):
+            time.sleep(SETTLE_SECONDS)
+            before = usage(peer.pid)
+            with idle_clients(peer, count, auths=file.name):
+                connected = usage(peer.pid)
+    return round(count / max(connected.cpu - before.cpu, 0.001))
 
 
 def measure_idle(name: str, count: int, warm: int, **options: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@
    ack      each client sends `request` as soon as the last one was acknowledged
    latency  one room; `rate` events per second whatever happens; time from sending to each receiver
 
-   In `join`, `publish` and `request` the character # stands for the number of the room. */
+   In `join`, `publish` and `request` the character # stands for the number of the room. `auths` is a file with an
+   `auth` per line, which clients take in turn. */
 #include "wire.h"
 
 #include <arpa/inet.h>
@@ -33,6 +34,8 @@ typedef struct {
 static const char *mode, *host = "127.0.0.1", *path = "/socket.io/", *auth = "", *join_text = "";
 static const char *publish_text = "", *request_text = "";
 static int port = 3000, clients = 200, rooms = 1, burst = 1, flight = 64;
+static char **auths; /* one for each client in turn, where there are several */
+static int auth_count;
 static int publisher; /* the port of another node, where the first client is */
 static const char *pids = ""; /* the servers, to see how much of their core they use while we measure */
 static double seconds = 3, warmup = 0.5, rate = 1000;
@@ -174,7 +177,8 @@ static void got_message(Client *client, const char *text, size_t length) {
         say(client, "3");
     } else if (client->state == OPENING && text[0] == '0') {
         char connect[2048];
-        snprintf(connect, sizeof connect, "40%s", auth);
+        int number = (int)(client - all);
+        snprintf(connect, sizeof connect, "40%s", auth_count ? auths[number % auth_count] : auth);
         say(client, connect);
         client->state = CONNECTING;
     } else if (client->state == CONNECTING && length > 1 && text[1] == '0') {
@@ -309,6 +313,18 @@ static long percentile(double share) {
     return 0;
 }
 
+static void read_auths(const char *name) {
+    char line[2048];
+    FILE *file = fopen(name, "r");
+    if (!file) die(name);
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = 0;
+        auths = realloc(auths, sizeof *auths * (size_t)(auth_count + 1));
+        auths[auth_count++] = strdup(line);
+    }
+    fclose(file);
+}
+
 static void read_option(const char *option) {
     char name[32];
     const char *value = strchr(option, '=');
@@ -318,6 +334,7 @@ static void read_option(const char *option) {
     if (!strcmp(name, "host")) host = value;
     else if (!strcmp(name, "path")) path = value;
     else if (!strcmp(name, "auth")) auth = value;
+    else if (!strcmp(name, "auths")) read_auths(value);
     else if (!strcmp(name, "join")) join_text = value;
     else if (!strcmp(name, "publish")) publish_text = value;
     else if (!strcmp(name, "request")) request_text = value;

@@ -6,7 +6,7 @@ python -m benchmarks.peers.parlour_server <port> <transport> <text> [<durability
 
 Commands are added that a benchmark needs and no client should have: `publish` appends deltas to a
 stream, as an answer that is being streamed does; `everywhere` does so in many streams in one turn;
-`stalls` gives the longest time that the event loop was busy with one turn since it was last
+`people` makes users; `stalls` gives the longest time that the event loop was busy with one turn since it was last
 asked."""
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from parlour.chat.application import ChatApp
 from parlour.chat.registry import Registry
 from parlour.config import Settings
 from parlour.core.thread import DELTA
+from parlour.ports import UserRecord
 from parlour.server import handlers
 from parlour.server.connections import Caller
 from parlour.server.node import Node
@@ -110,6 +111,20 @@ class NoPayload(Payload):
 @routes.command("stalls", NoPayload, http=False)
 async def tell_stalls(node: Node, caller: Caller, payload: NoPayload) -> dict[str, float]:
     return {**stalls.take(), "connections": len(node.hub)}
+
+
+class People(Payload):
+    count: int
+
+
+@routes.command("people", People, http=False)
+async def make_people(node: Node, caller: Caller, payload: People) -> dict[str, list[str]]:
+    """New users, and a token for each."""
+    tokens = []
+    for _ in range(payload.count):
+        user = await node.users.add_user(UserRecord(node.new_id(), "somebody"))
+        tokens.append((await node.accounts.issue(user.id)).token)
+    return {"tokens": tokens}
 
 
 async def token_of(node: Node) -> str:
