@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from parlour.transports.socketio import SocketSettings
+from parlour.wire.packets import Encoded
 from tests.interop.protocol_server import EchoServer
 from tests.interop.serving import fast, serving
 from tests.unit.wire.test_websocket import client_frame
@@ -153,6 +154,26 @@ async def test_nothing_is_read_after_a_close():
     async with opened() as raw:
         raw.writer.write(client_frame(8, b"\x03\xe8") + client_frame(1, b"4late"))
 
+        assert (await raw.frame())[0] == 8
+        assert await raw.ends()
+
+
+async def test_nothing_is_written_behind_a_close():
+    # Until the transport says that the connection is lost it is a member of its rooms. What they get in
+    # this turn goes past the transport, which would have dropped it.
+    async with other_app_and_echo() as (port, echo):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        raw = Raw(reader, writer)
+        await raw.frame()
+        (connection,) = echo.connections.values()
+        connection.send(Encoded(("4before",)))
+
+        connection.carrier.data_received(client_frame(8, b"\x03\xe8"))
+        connection.send(Encoded(("4behind",)))
+
+        assert await raw.frame() == (1, b"4before")
         assert (await raw.frame())[0] == 8
         assert await raw.ends()
 

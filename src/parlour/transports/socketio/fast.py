@@ -168,7 +168,7 @@ class FastWebSocket(Outlet, asyncio.Protocol):
         connection, self._connection = self._connection, None
         assert connection is not None
         connection.lost()
-        self.transport.close()
+        self._shut()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -206,7 +206,7 @@ class FastWebSocket(Outlet, asyncio.Protocol):
             self.transport.abort()
             return
         self._goodbye(NORMAL)
-        self.transport.close()
+        self._shut()
 
     def write_aside(self, encoded: Encoded) -> None:
         self.put(frame_encoded(encoded))
@@ -243,7 +243,7 @@ class FastWebSocket(Outlet, asyncio.Protocol):
         else:
             connection.candidate_lost(self)
         if error.close_code == TOO_BIG:
-            asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self.transport.close)
+            asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._shut)
         else:
             self._close_transport()
 
@@ -256,9 +256,14 @@ class FastWebSocket(Outlet, asyncio.Protocol):
     def _is_secure(self) -> bool:
         return self.transport.get_extra_info("sslcontext") is not None
 
+    def _shut(self) -> None:
+        # What comes behind the close frame is the transport's to drop.
+        self.detach()
+        self.transport.close()
+
     def _close_transport(self) -> None:
         """Close when what was written is out, by force after a while."""
-        self.transport.close()
+        self._shut()
         if self.transport.get_write_buffer_size():
             loop = asyncio.get_running_loop()
             loop.call_later(_DRAIN_SECONDS, self.transport.abort)
