@@ -12,10 +12,13 @@ import pytest
 from parlour.backends.memory import MemoryBus, MemoryLeases, MemorySessionStore
 from parlour.backends.redis import RedisStore, open_redis
 from parlour.backends.sql import SqlStore, open_sql
+from parlour.core.streams import Event, Position
+from parlour.errors import InvalidPayload, LeaseLost
 from parlour.ports import (
     Announcements,
     Archive,
     Bus,
+    Entry,
     FileStore,
     Leases,
     SessionStore,
@@ -33,7 +36,9 @@ from parlour.testing.contracts import (
     ThreadStoreContract,
     UserStoreContract,
 )
+from parlour.testing.contracts.archive import entry
 from parlour.testing.contracts.leases import PassTime
+from parlour.testing.contracts.making import fresh
 from parlour.testing.servers import RedisServer
 
 
@@ -66,6 +71,58 @@ class TestSqlArchive(ArchiveContract):
     @pytest.fixture
     async def archive(self, store: SqlStore) -> Archive:
         return store.archive
+
+    async def test_what_json_cannot_hold_is_refused_and_nothing_of_the_write_is_kept(
+        self, archive: Archive
+    ) -> None:
+        stream = fresh()
+        bad = Event(stream, "e", 2, "note", {"text": {"a", "set"}}, 1)
+
+        with pytest.raises(InvalidPayload):
+            await archive.write([entry(stream, "e", 1), Entry(stream, "e", [bad])])
+
+        assert await archive.head(stream) is None
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_a_fence_that_falls_within_one_write_is_refused(
+        self, archive: Archive, known: bool
+    ) -> None:
+        stream = fresh()
+        if known:
+            await archive.write([entry(stream, "e", 1, fence=3)])
+        first = 2 if known else 1
+
+        with pytest.raises(LeaseLost):
+            await archive.write(
+                [entry(stream, "e", first, fence=5), entry(stream, "e", first + 1, fence=4)]
+            )
+
+        assert await archive.head(stream) == (Position("e", 1) if known else None)
+
+    async def test_a_write_without_a_fence_leaves_the_highest_one_as_it_was(
+        self, archive: Archive
+    ) -> None:
+        stream, origin = fresh(), archive.origin(writes_through=True)
+        epoch = (await origin.open(stream)).position.epoch
+        await archive.write([entry(stream, epoch, 1, fence=7)])
+
+        await archive.write([entry(stream, epoch, 2), entry(stream, epoch, 3)])
+
+        assert (await origin.open(stream)).fence == 7
+        with pytest.raises(LeaseLost):
+            await archive.write([entry(stream, epoch, 4), entry(stream, epoch, 5, fence=6)])
+
+    async def test_a_large_write_of_several_streams_is_read_as_it_was(
+        self, archive: Archive
+    ) -> None:
+        streams = [fresh() for _ in range(3)]
+        written = {stream: entry(stream, "e", 1, 150) for stream in streams}
+
+        await archive.write(list(written.values()))
+
+        for stream in streams:
+            page = await archive.read(stream, None, 1000)
+            assert list(page.events) == list(written[stream].events)
 
 
 class TestSqlUsers(UserStoreContract):

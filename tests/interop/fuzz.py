@@ -25,7 +25,7 @@ import tempfile
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -283,8 +283,15 @@ async def settled(served: Served) -> None:
             await asyncio.sleep(0.05)
 
 
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def open_files(folder: str) -> list[str]:
+    """What this process has open, without the database's own few files, which it opens when it first
+    needs them and keeps."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        # The listing itself is gone by now.
+        with suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return [name for name in found if not name.startswith(folder)]
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -296,13 +303,14 @@ async def main(options: argparse.Namespace) -> None:
             tracemalloc.start()
             await attack(port, token, WARM_UP, options.seed + 2)
             await _rest(served)
-            before, files = tracemalloc.get_traced_memory()[0], open_files()
+            before, files = tracemalloc.get_traced_memory()[0], open_files(folder)
             bar = progress.add_task("fuzzing", total=options.frames)
             advance = lambda frames: progress.advance(bar, frames)  # noqa: E731
             findings = await attack(port, token, options.frames, options.seed, advance)
             await _rest(served)
             grown = tracemalloc.get_traced_memory()[0] - before
-            left = open_files() - files
+            after = open_files(folder)
+            left = len(after) - len(files)
     result = {
         "frames": findings.frames,
         "connections": findings.connections,
@@ -310,6 +318,7 @@ async def main(options: argparse.Namespace) -> None:
         "wrong": findings.wrong[:20],
         "memory_grown_kib": round(grown / 1024),
         "files_left_open": left,
+        "of_them_new": sorted(set(after) - set(files))[:20] if left > 0 else [],
     }
     print(json.dumps(result, indent=2))
     if options.json is not None:

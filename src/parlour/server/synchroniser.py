@@ -14,7 +14,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from parlour.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 LEASE_TTL_MS = 30_000
 STREAMS_AT_ONCE = 64
@@ -205,35 +208,40 @@ class Synchroniser:
 
     @asynccontextmanager
     async def _holding(self, streams: Sequence[str]) -> AsyncIterator[list[str]]:
-        """The streams among these that no other node synchronises at the moment."""
+        """The streams among these that no other node synchronises at the moment. All are asked for at
+        once: a database takes them in one transaction, and each costs it a write to the disk."""
         leases: list[Lease] = []
         try:
-            for stream in streams:
-                lease = await self._leases.acquire(f"sync:{stream}", self._owner, LEASE_TTL_MS)
-                if lease is not None:
-                    leases.append(lease)
-            yield [lease.name.removeprefix("sync:") for lease in leases]
+            await _together(self._acquire(stream, leases) for stream in streams)
+            held = {lease.name for lease in leases}
+            yield [stream for stream in streams if f"sync:{stream}" in held]
         finally:
             await asyncio.shield(self._release(leases))
 
+    async def _acquire(self, stream: str, leases: list[Lease]) -> None:
+        """Into the list at once, so that it is released whatever happens to the others."""
+        lease = await self._leases.acquire(f"sync:{stream}", self._owner, LEASE_TTL_MS)
+        if lease is not None:
+            leases.append(lease)
+
     async def _release(self, leases: Iterable[Lease]) -> None:
-        for lease in leases:
-            try:
-                await self._leases.release(lease)
-            except Unavailable as error:
-                log.warning("lease not released", lease=lease.name, error=str(error))
+        await _together(map(self._release_one, leases))
+
+    async def _release_one(self, lease: Lease) -> None:
+        try:
+            await self._leases.release(lease)
+        except Unavailable as error:
+            log.warning("lease not released", lease=lease.name, error=str(error))
 
     async def let_go(self) -> int:
         """Drop streams that rested longer than the activity time limit from the hot window: sealed
         first, and only when the archive holds all of them (promise I12)."""
-        dropped = 0
-        for stream in await self._hot.idle(STREAMS_AT_ONCE):
-
-            def seal(position: object, stream: str = stream) -> Awaitable[bool]:
-                return self._archive.seal(stream, position)  # type: ignore[arg-type]
-
-            dropped += await self._hot.evict(stream, seal)
-        return dropped
+        idle = await self._hot.idle(STREAMS_AT_ONCE)
+        return sum(
+            await _together(
+                self._hot.evict(stream, partial(self._archive.seal, stream)) for stream in idle
+            )
+        )
 
     # -- durability `stored` ---------------------------------------------------------------------
 
@@ -279,6 +287,15 @@ class Synchroniser:
                 # Another node is about to archive these: look again in a moment.
                 await asyncio.sleep(0.02)
             left = still
+
+
+async def _together(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """Await all of them, also where one fails, and then raise the first failure."""
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 def _as_unavailable(error: ParlourError) -> ParlourError:

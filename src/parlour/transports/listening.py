@@ -7,6 +7,7 @@ import contextlib
 import math
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -22,6 +23,12 @@ from parlour.transports.socketio.front import front_protocol
 BACKLOG: Final = 4096
 IDLE_SECONDS: Final = 65
 """How long an idle HTTP connection is kept: longer than proxies do, so that they close first."""
+
+HANDOVER_SECONDS: Final = 0.0005
+"""How soon the interpreter goes from the event loop to a thread that waits for it, such as the database's. A
+loop that is busy with turns shorter than Python's 5 ms, and waits a moment after each, can keep a thread
+waiting for hundreds of milliseconds: each release wakes the thread, which comes too late and begins to count
+anew (docs/decisions/sqlite-threads.md)."""
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -78,7 +85,7 @@ async def listen(
     does not wait. `started` is called when the first client may come."""
     server = _Server(_config(served, settings), started)
     stop = asyncio.Event()
-    with _signals(lambda: _stop(server, stop)), Collector() as collector:
+    with _signals(lambda: _stop(server, stop)), quick_handovers(), Collector() as collector:
         async with asyncio.TaskGroup() as tasks:
             collecting = tasks.create_task(collector.run())
             running = tasks.create_task(server.serve(sockets=[listener]))
@@ -110,6 +117,17 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._tell()
+
+
+@contextlib.contextmanager
+def quick_handovers() -> Iterator[None]:
+    """Lower the interpreter's switch interval, where it is higher than `HANDOVER_SECONDS`."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, HANDOVER_SECONDS))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextlib.contextmanager

@@ -9,18 +9,28 @@ never change.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.engine import Row
 
 from parlour.backends.epochs import first_epoch, next_epoch
 from parlour.backends.records import unreadable
 from parlour.backends.sql import projections
-from parlour.backends.sql.engine import Database, upsert
-from parlour.backends.sql.schema import DAMAGED, events, receipts, streams
+from parlour.backends.sql.engine import Database
+from parlour.backends.sql.schema import DAMAGED, encode_json, events, receipts, streams
+from parlour.backends.sql.statements import Insertion, Statement, Values
 from parlour.core.streams import Appended, Event, Page, Position
-from parlour.errors import ExpectationFailed, LeaseLost, PositionLost
+from parlour.errors import ExpectationFailed, LeaseLost, ParlourError, PositionLost
 from parlour.ports import Clock, Entry, Opening, Origin, Projection, ProjectionChange
 
 RECEIPT_MS = 24 * 60 * 60 * 1000
@@ -62,14 +72,12 @@ class SqlArchive:
         return await self._database.read(lambda c: _read(c, stream, after, limit))
 
     async def head(self, stream: str) -> Position | None:
-        row = await self._database.read(lambda c: _row(c, stream))
-        return None if row is None else Position(row.epoch, row.head)
+        stand = await self._database.read(lambda c: _stand(c, stream))
+        return None if stand is None else Position(stand.epoch, stand.head)
 
     async def seal(self, stream: str, position: Position) -> bool:
-        here = _at(stream, position)
-        return await self._database.write(
-            lambda c: c.execute(update(streams).where(here).values(sealed=True)).rowcount == 1
-        )
+        values = (stream, position.epoch, position.offset, True)
+        return await self._database.write(lambda c: _SEAL.change(c, *values) == 1)
 
     async def compact(self, stream: str, through: int) -> None:
         await self._database.write(lambda c: _compact(c, stream, through))
@@ -105,70 +113,111 @@ class SqlOrigin:
         return await self._database.write(lambda c: _open(c, stream, self._writes_through, since))
 
 
+# -- the rows of streams ---------------------------------------------------------------------------
+
+
+class _Stand(NamedTuple):
+    """How a stream stands: its row without the state, which is large and which no append needs."""
+
+    stream: str
+    epoch: str
+    head: int
+    floor: int
+    fence: int
+    sealed: bool
+    erased: bool
+    projected: int
+
+
+_STAND = select(*(streams.c[name] for name in _Stand._fields))
+_NAMED = streams.c.stream == bindparam("name")
+_OF = streams.c.stream == bindparam("of")
+_ONE = Statement(["name"], lambda insert: _STAND.where(_NAMED))
+_ONE_LOCKED = Statement(["name"], lambda insert: _STAND.where(_NAMED).with_for_update())
+_SOME_LOCKED = (
+    _STAND.where(streams.c.stream.in_(bindparam("names", expanding=True)))
+    .order_by(streams.c.stream)
+    .with_for_update()
+)
+
+
+def _stand(connection: Connection, stream: str, *, locked: bool = False) -> _Stand | None:
+    row = (_ONE_LOCKED if locked else _ONE).find(connection, stream)
+    return None if row is None else _Stand(*row)
+
+
+def _locked(connection: Connection, names: Sequence[str]) -> dict[str, _Stand]:
+    """How streams stand, by name, locked in one order so that two writers cannot wait for each
+    other."""
+    if len(names) == 1:
+        found = _stand(connection, names[0], locked=True)
+        return {} if found is None else {names[0]: found}
+    rows = connection.execute(_SOME_LOCKED, {"names": names})
+    return {row.stream: _Stand(*row) for row in rows}
+
+
+_CREATE = Insertion(
+    ["stream", "epoch", "sealed", "head", "floor", "fence", "erased", "projected", "active_runs"],
+    lambda insert: insert(streams).on_conflict_do_nothing(),
+)
+
+
+def _create_missing(connection: Connection, epochs: Mapping[str, str], *, sealed: bool) -> None:
+    _CREATE.run(
+        connection,
+        [(stream, epochs[stream], sealed, 0, 0, 0, False, 0, 0) for stream in sorted(epochs)],
+    )
+
+
+# -- how a stream goes on --------------------------------------------------------------------------
+
+_GO_ON = Statement(
+    ["of", "new_epoch", "new_sealed"],
+    lambda insert: (
+        update(streams)
+        .where(_OF)
+        .values(epoch=bindparam("new_epoch"), sealed=bindparam("new_sealed"))
+    ),
+)
+_SEAL = Statement(
+    ["of", "at_epoch", "at_head", "new_sealed"],
+    lambda insert: (
+        update(streams)
+        .where(
+            _OF,
+            streams.c.epoch == bindparam("at_epoch"),
+            streams.c.head == bindparam("at_head"),
+        )
+        .values(sealed=bindparam("new_sealed"))
+    ),
+)
+_RECEIPTS = select(receipts).where(
+    receipts.c.stream == bindparam("name"), receipts.c.at >= bindparam("since")
+)
+
+
 def _open(connection: Connection, stream: str, writes_through: bool, since: int) -> Opening:
     _create_missing(connection, {stream: first_epoch()}, sealed=True)
-    row = _locked(connection, [stream])[stream]
-    epoch = row.epoch if row.sealed else next_epoch(row.epoch)
-    if epoch != row.epoch or row.sealed != writes_through:
-        connection.execute(
-            update(streams)
-            .where(streams.c.stream == stream)
-            .values(epoch=epoch, sealed=writes_through)
-        )
-    return Opening(Position(epoch, row.head), row.fence, _receipts(connection, stream, since))
+    found = _locked(connection, [stream])[stream]
+    epoch = found.epoch if found.sealed else next_epoch(found.epoch)
+    if epoch != found.epoch or found.sealed != writes_through:
+        _GO_ON.change(connection, stream, epoch, writes_through)
+    held = _receipts(connection, stream, since)
+    return Opening(Position(epoch, found.head), found.fence, held)
 
 
 def _receipts(connection: Connection, stream: str, since: int) -> dict[str, Appended]:
-    rows = connection.execute(
-        select(receipts).where(receipts.c.stream == stream, receipts.c.at >= since)
-    )
+    rows = connection.execute(_RECEIPTS, {"name": stream, "since": since})
     return {
         row.key: Appended(row.epoch, row.first, row.last, receipt=bytes(row.receipt))
         for row in rows
     }
 
 
-def _row(connection: Connection, stream: str) -> Row[Any] | None:
-    return connection.execute(select(streams).where(streams.c.stream == stream)).one_or_none()
+# -- writing ---------------------------------------------------------------------------------------
 
-
-def _at(stream: str, position: Position) -> Any:
-    return and_(
-        streams.c.stream == stream,
-        streams.c.epoch == position.epoch,
-        streams.c.head == position.offset,
-    )
-
-
-def _create_missing(connection: Connection, epochs: Mapping[str, str], *, sealed: bool) -> None:
-    fresh = {
-        "head": 0,
-        "floor": 0,
-        "fence": 0,
-        "sealed": sealed,
-        "erased": False,
-        "projected": 0,
-        "active_runs": 0,
-    }
-    rows = [{"stream": stream, "epoch": epochs[stream], **fresh} for stream in sorted(epochs)]
-    connection.execute(upsert(connection, streams).on_conflict_do_nothing(), rows)
-
-
-_LOCKED = select(streams).where(streams.c.stream == bindparam("name")).with_for_update()
-
-
-def _locked(connection: Connection, names: Sequence[str]) -> dict[str, Row[Any]]:
-    """Rows by name, locked in one order so that two writers cannot wait for each other."""
-    if len(names) == 1:
-        row = connection.execute(_LOCKED, {"name": names[0]}).one_or_none()
-        return {} if row is None else {names[0]: row}
-    found = connection.execute(
-        select(streams)
-        .where(streams.c.stream.in_(names))
-        .order_by(streams.c.stream)
-        .with_for_update()
-    )
-    return {row.stream: row for row in found}
+_Taken = list[tuple[Entry, Sequence[Event]]]
+"""Entries, each with those of its events that are to be kept."""
 
 
 class _Tail:
@@ -176,62 +225,121 @@ class _Tail:
 
     __slots__ = ("epoch", "erased", "fence", "floor", "head", "projected")
 
-    def __init__(self, row: Row[Any]) -> None:
-        self.epoch: str = row.epoch
-        self.head: int = row.head
-        self.fence: int = row.fence
-        self.erased: bool = row.erased
-        self.floor: int = row.floor
-        self.projected: int = row.projected
+    def __init__(self, stand: _Stand) -> None:
+        self.epoch = stand.epoch
+        self.head = stand.head
+        self.fence = stand.fence
+        self.erased = bool(stand.erased)
+        self.floor = stand.floor
+        self.projected = stand.projected
 
     def take(self, entry: Entry) -> Sequence[Event]:
         """Move on by what is new of an entry and give that. Raises where it does not fit."""
-        new = [event for event in entry.events if event.offset > self.head]
-        if entry.events and not new:
-            return ()  # held already: a repeated write must not fail for a fence that rose since
+        new = entry.events
+        if new and new[0].offset <= self.head:
+            new = [event for event in new if event.offset > self.head]
+            if not new:
+                return ()  # held already: a repeated write must not fail for a fence that rose since
         if entry.fence is not None and entry.fence < self.fence:
             raise LeaseLost("a newer owner has written to this stream", stream=entry.stream)
         if entry.epoch != self.epoch:
             raise ExpectationFailed("the stream is in another epoch", stream=entry.stream)
-        if [event.offset for event in new] != list(range(self.head + 1, self.head + 1 + len(new))):
-            raise ExpectationFailed("the events leave a gap after the head", stream=entry.stream)
+        for expected, event in enumerate(new, self.head + 1):
+            if event.offset != expected:
+                raise ExpectationFailed(
+                    "the events leave a gap after the head", stream=entry.stream
+                )
         self.head += len(new)
         self.fence = max(self.fence, entry.fence or 0)
         return new
 
-    def row(self, stream: str) -> dict[str, Any]:
-        """The columns that a write moves. Of an erased stream nothing is kept, so all of it is
-        past."""
-        return {
-            "of": stream,
-            "new_head": self.head,
-            "new_fence": self.fence,
-            "new_floor": self.head if self.erased else self.floor,
-            "new_projected": self.head if self.erased else self.projected,
-        }
+    def values(self, stream: str) -> Values:
+        """The columns that a write moves, for `_MOVE_HEAD`. Of an erased stream nothing is kept, so
+        all of it is past."""
+        floor, projected = (self.head, self.head) if self.erased else (self.floor, self.projected)
+        return stream, self.head, self.fence, floor, projected
 
 
-_INSERT_EVENTS = insert(events)
+_MOVE_HEAD = Statement(
+    ["of", "new_head", "new_fence", "new_floor", "new_projected"],
+    lambda insert: (
+        update(streams)
+        .where(_OF)
+        .values(
+            {name: bindparam(f"new_{name}") for name in ("head", "fence", "floor", "projected")}
+        )
+    ),
+)
+
+_MOVE_ON = Statement(
+    ["of", "at_epoch", "at_head", "highest_fence", "new_head", "new_fence"],
+    lambda insert: (
+        update(streams)
+        .where(
+            _OF,
+            streams.c.epoch == bindparam("at_epoch"),
+            streams.c.head == bindparam("at_head"),
+            streams.c.fence <= bindparam("highest_fence"),
+            ~streams.c.erased,
+        )
+        .values(
+            head=bindparam("new_head"),
+            fence=func.coalesce(bindparam("new_fence", type_=BigInteger), streams.c.fence),
+        )
+    ),
+)
+"""Moves a stream that stands where an append believes it to stand, and changes nothing otherwise."""
+
+_ANY_FENCE = 2**63 - 1
+
+_INSERT_EVENTS = Insertion([column.key for column in events.c], lambda insert: insert(events))
 
 
 def _write(connection: Connection, entries: Sequence[Entry], now: int) -> None:
-    tails = _tails(connection, entries)
-    rows: list[dict[str, Any]] = []
-    noted: dict[tuple[str, str], dict[str, Any]] = {}
-    for entry in entries:
-        tail = tails[entry.stream]
-        taken = tail.take(entry)
-        if tail.erased:
-            continue
-        rows.extend(_event_row(event) for event in taken)
+    taken = _taken_as_expected(connection, entries)
+    if taken is None:
+        taken = _taken_as_found(connection, entries)
+    _INSERT_EVENTS.run(connection, [_event_values(event) for _, kept in taken for event in kept])
+    noted: dict[tuple[str, str], Values] = {}
+    for entry, _ in taken:
         if entry.receipt is not None:
-            row = _receipt_row(entry.stream, *entry.receipt, now)
-            noted.setdefault((row["stream"], row["key"]), row)
-    if rows:
-        connection.execute(_INSERT_EVENTS, rows)
-    if noted:
-        _note_receipts(connection, list(noted.values()), now)
-    _move_heads(connection, tails)
+            key, first = entry.receipt
+            noted.setdefault((entry.stream, key), _receipt_values(entry.stream, key, first, now))
+    _NOTE_RECEIPTS.run(connection, list(noted.values()))
+
+
+def _taken_as_expected(connection: Connection, entries: Sequence[Entry]) -> _Taken | None:
+    """Move the one stream of all entries from where they begin, without a look at it first: that is
+    how nearly every append goes. None, and nothing happened, where it is another case."""
+    first = entries[0]
+    if not first.events or any(entry.stream != first.stream for entry in entries):
+        return None
+    fences = [entry.fence for entry in entries if entry.fence is not None]
+    since, lowest = first.events[0].offset - 1, fences[0] if fences else 0
+    tail = _Tail(_Stand(first.stream, first.epoch, since, 0, lowest, False, False, 0))
+    try:
+        taken = [(entry, tail.take(entry)) for entry in entries]
+    except ParlourError:
+        return None  # what is wrong is told by a comparison with what is stored
+    moved = _MOVE_ON.change(
+        connection,
+        first.stream,
+        first.epoch,
+        since,
+        lowest if fences else _ANY_FENCE,
+        tail.head,
+        tail.fence if fences else None,
+    )
+    return taken if moved else None
+
+
+def _taken_as_found(connection: Connection, entries: Sequence[Entry]) -> _Taken:
+    """Compare entries of any streams with what is stored, and move the streams. Raises where one
+    does not fit."""
+    tails = _tails(connection, entries)
+    taken = [(entry, tails[entry.stream].take(entry)) for entry in entries]
+    _MOVE_HEAD.run(connection, [tail.values(stream) for stream, tail in tails.items()])
+    return [(entry, kept) for entry, kept in taken if not tails[entry.stream].erased]
 
 
 def _tails(connection: Connection, entries: Sequence[Entry]) -> dict[str, _Tail]:
@@ -241,74 +349,57 @@ def _tails(connection: Connection, entries: Sequence[Entry]) -> dict[str, _Tail]
     if missing:
         _create_missing(connection, missing, sealed=False)
         found |= _locked(connection, list(missing))
-    return {stream: _Tail(row) for stream, row in found.items()}
+    return {stream: _Tail(stand) for stream, stand in found.items()}
 
 
-def _event_row(event: Event) -> dict[str, Any]:
-    return {
-        "stream": event.stream,
-        "offset": event.offset,
-        "type": event.type,
-        "data": event.data,
-        "at": event.at,
-        "source": event.source,
-        "cause": event.cause,
-    }
-
-
-def _receipt_row(stream: str, key: str, first: Appended, now: int) -> dict[str, Any]:
-    return {
-        "stream": stream,
-        "key": key,
-        "epoch": first.epoch,
-        "first": first.first,
-        "last": first.last,
-        "receipt": first.receipt,
-        "at": now,
-    }
-
-
-def _note_receipts(connection: Connection, rows: list[dict[str, Any]], now: int) -> None:
-    """The first receipt of a key stands for 24 hours, however often it is written again."""
-    statement = upsert(connection, receipts)
-    fields = ("epoch", "first", "last", "receipt", "at")
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[receipts.c.stream, receipts.c.key],
-            set_={name: statement.excluded[name] for name in fields},
-            where=receipts.c.at < now - RECEIPT_MS,
-        ),
-        rows,
+def _event_values(event: Event) -> Values:
+    return (
+        event.stream,
+        event.offset,
+        event.type,
+        encode_json(event.data),
+        event.at,
+        event.source,
+        event.cause,
     )
 
 
-_MOVE_HEAD = (
-    update(streams)
-    .where(streams.c.stream == bindparam("of"))
-    .values({name: bindparam(f"new_{name}") for name in ("head", "fence", "floor", "projected")})
-)
+def _receipt_values(stream: str, key: str, first: Appended, now: int) -> Values:
+    return stream, key, first.epoch, first.first, first.last, first.receipt, now
 
 
-def _move_heads(connection: Connection, tails: Mapping[str, _Tail]) -> None:
-    """All in one round trip."""
-    connection.execute(_MOVE_HEAD, [tail.row(stream) for stream, tail in tails.items()])
+def _insert_receipt(insert: Any) -> Any:
+    """The first receipt of a key stands for 24 hours, however often it is written again."""
+    statement = insert(receipts)
+    fields = ("epoch", "first", "last", "receipt", "at")
+    return statement.on_conflict_do_update(
+        index_elements=[receipts.c.stream, receipts.c.key],
+        set_={name: statement.excluded[name] for name in fields},
+        where=receipts.c.at < statement.excluded.at - literal_column(str(RECEIPT_MS)),
+    )
+
+
+_NOTE_RECEIPTS = Insertion([column.key for column in receipts.c], _insert_receipt)
+
+
+# -- reading ---------------------------------------------------------------------------------------
 
 
 def _read(connection: Connection, stream: str, after: Position | None, limit: int) -> Page:
-    row = _row(connection, stream)
-    if row is None:
+    stand = _stand(connection, stream)
+    if stand is None:
         if after not in (None, UNKNOWN):
             raise PositionLost("the stream holds nothing", stream=stream)
         return Page((), UNKNOWN, UNKNOWN)
     if after is None:
-        after = Position(row.epoch, row.floor)
-    if after.epoch != row.epoch or not row.floor <= after.offset <= row.head:
+        after = Position(stand.epoch, stand.floor)
+    if after.epoch != stand.epoch or not stand.floor <= after.offset <= stand.head:
         raise PositionLost(stream=stream)
     found = [
-        _event(row.epoch, one) for one in connection.execute(_after(stream, after.offset, limit))
+        _event(stand.epoch, one) for one in connection.execute(_after(stream, after.offset, limit))
     ]
     reached = found[-1].position if found else after
-    return Page(found, reached, Position(row.epoch, row.head))
+    return Page(found, reached, Position(stand.epoch, stand.head))
 
 
 def _event(epoch: str, row: Row[Any]) -> Event:
@@ -327,9 +418,9 @@ def _after(stream: str, offset: int, limit: int) -> Any:
 
 
 def _compact(connection: Connection, stream: str, through: int) -> None:
-    row = _locked(connection, [stream]).get(stream)
-    if row is None:
+    stand = _stand(connection, stream, locked=True)
+    if stand is None:
         return
-    floor = max(row.floor, min(through, row.head))
+    floor = max(stand.floor, min(through, stand.head))
     connection.execute(delete(events).where(events.c.stream == stream, events.c.offset <= floor))
     connection.execute(update(streams).where(streams.c.stream == stream).values(floor=floor))

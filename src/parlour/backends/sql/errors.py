@@ -17,7 +17,8 @@ DRIVER_ERRORS: tuple[type[Exception], ...] = (
     OverflowError,
 )
 """What a database call may raise besides our own errors: asyncpg's connection errors are OSErrors,
-and SQLAlchemy passes on SQLite's OverflowError for a number that is too big."""
+and SQLAlchemy passes on SQLite's OverflowError for a number that is too big. What is given to SQLite's
+driver directly (`statements`) raises its errors as they are."""
 
 _REMEDIES = (
     ("disk is full", "the disk is full: free some space in the data folder's file system"),
@@ -27,12 +28,16 @@ _REMEDIES = (
     ("disk i/o", "the disk reported an input/output error"),
     ("malformed", "the database file is damaged: restore it from a backup"),
     ("not a database", "the database file is damaged: restore it from a backup"),
+    (
+        "interrupted",
+        "the question took so long that it held up the disk's clearing; try again later",
+    ),
 )
 
 
 def translate(error: Exception) -> ParlourError:
     """The Parlour error for what a driver raised; the caller raises it `from` the original."""
-    if isinstance(error, exc.IntegrityError):
+    if isinstance(error, exc.IntegrityError | sqlite3.IntegrityError):
         return Conflict("the database refused a value that is already taken")
     if _is_data_error(error):
         return InvalidPayload("the database cannot hold this value")
@@ -41,7 +46,7 @@ def translate(error: Exception) -> ParlourError:
 
 def _is_data_error(error: Exception) -> bool:
     """Whether a value, and not the database, was at fault (SQLSTATE class 22: data exception)."""
-    if isinstance(error, exc.DataError | OverflowError):
+    if isinstance(error, exc.DataError | sqlite3.DataError | OverflowError):
         return True
     origin = error.orig if isinstance(error, exc.StatementError) else None
     if isinstance(origin, OverflowError | ValueError | TypeError):

@@ -5,15 +5,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    bindparam,
+    case,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import Row
 
-from parlour.backends.sql.engine import Database, upsert
+from parlour.backends.sql.engine import Database
 from parlour.backends.sql.schema import leases as table
+from parlour.backends.sql.statements import Statement
 from parlour.errors import LeaseLost
 from parlour.ports import Clock, Lease
 
 _SERVER_TIME = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+
+_NOW = bindparam("now", type_=BigInteger)
+
+
+def _acquisition(insert: Any) -> Any:
+    """Makes a lease that is new, and takes one that nobody else holds: in one statement, so that of many
+    at once one gets it. One's own lease that is still held keeps its generation."""
+    statement = insert(table)
+    mine = table.c.owner == statement.excluded.owner
+    return statement.on_conflict_do_update(
+        index_elements=[table.c.name],
+        set_={
+            "owner": statement.excluded.owner,
+            "generation": case(
+                ((table.c.expires_at > _NOW) & mine, table.c.generation),
+                else_=table.c.generation + literal_column("1"),
+            ),
+            "expires_at": statement.excluded.expires_at,
+        },
+        where=or_(table.c.expires_at <= _NOW, mine),
+    ).returning(table.c.generation)
+
+
+_ACQUIRE = Statement(["name", "owner", "generation", "expires_at", "now"], _acquisition)
+
+_HELD = (
+    (table.c.name == bindparam("of"))
+    & (table.c.owner == bindparam("by"))
+    & (table.c.generation == bindparam("since"))
+)
+_RENEW = Statement(
+    ["of", "by", "since", "now", "until"],
+    lambda insert: (
+        update(table).where(_HELD, table.c.expires_at > _NOW).values(expires_at=bindparam("until"))
+    ),
+)
+_RELEASE = Statement(
+    ["of", "by", "since"],
+    lambda insert: update(table).where(_HELD).values(expires_at=literal_column("0")),
+)
 
 
 class SqlLeases:
@@ -30,8 +81,8 @@ class SqlLeases:
         return await self._database.write(lambda c: self._renew(c, lease, ttl_ms))
 
     async def release(self, lease: Lease) -> None:
-        ended = update(table).where(_held_by(lease)).values(expires_at=0)
-        await self._database.write(lambda c: c.execute(ended))
+        values = (lease.name, lease.owner, lease.generation)
+        await self._database.write(lambda c: _RELEASE.change(c, *values))
 
     async def holder(self, name: str) -> Lease | None:
         return await self._database.read(lambda c: self._holder(c, name))
@@ -62,30 +113,16 @@ class SqlLeases:
         return self._clock.now_ms()
 
     def _acquire(self, connection: Connection, name: str, owner: str, ttl_ms: int) -> Lease | None:
-        connection.execute(
-            upsert(connection, table).on_conflict_do_nothing(),
-            {"name": name, "owner": "", "generation": 0, "expires_at": 0},
-        )
-        row = connection.execute(select(table).where(table.c.name == name).with_for_update()).one()
         now = self._now(connection)
-        held = row.expires_at > now
-        if held and row.owner != owner:
-            return None
         # A new name starts at the time in seconds, as in Redis: generations go on rising where
         # streams outlive the store of their leases.
-        generation = row.generation if held else (row.generation or now // 1000) + 1
-        lease = Lease(name, owner, generation, now + ttl_ms)
-        connection.execute(
-            update(table)
-            .where(table.c.name == name)
-            .values(owner=owner, generation=generation, expires_at=lease.expires_at)
-        )
-        return lease
+        found = _ACQUIRE.find(connection, name, owner, now // 1000 + 1, now + ttl_ms, now)
+        return None if found is None else Lease(name, owner, found[0], now + ttl_ms)
 
     def _renew(self, connection: Connection, lease: Lease, ttl_ms: int) -> Lease:
         now = self._now(connection)
-        renewed = update(table).where(_held_by(lease), table.c.expires_at > now)
-        if connection.execute(renewed.values(expires_at=now + ttl_ms)).rowcount != 1:
+        values = (lease.name, lease.owner, lease.generation, now, now + ttl_ms)
+        if _RENEW.change(connection, *values) != 1:
             raise LeaseLost(f"the lease {lease.name} is no longer held by {lease.owner}")
         return Lease(lease.name, lease.owner, lease.generation, now + ttl_ms)
 
@@ -94,14 +131,6 @@ class SqlLeases:
         if row is None or row.expires_at <= self._now(connection):
             return None
         return _lease(row)
-
-
-def _held_by(lease: Lease) -> Any:
-    return (
-        (table.c.name == lease.name)
-        & (table.c.owner == lease.owner)
-        & (table.c.generation == lease.generation)
-    )
 
 
 def _lease(row: Row[Any]) -> Lease:

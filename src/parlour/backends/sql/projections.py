@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
-from parlour.backends.sql.engine import upsert
-from parlour.backends.sql.schema import DAMAGED, streams, threads
+from parlour.backends.sql.schema import DAMAGED, encode_json, streams, threads
 from parlour.backends.sql.schema import messages as table
+from parlour.backends.sql.statements import Insertion, Statement, Values
 from parlour.core.streams import Position
 from parlour.errors import ExpectationFailed
 from parlour.ports import Projection, ProjectionChange
@@ -68,30 +78,65 @@ def lagging(connection: Connection, limit: int) -> list[str]:
     return list(connection.scalars(query))
 
 
+_MOVE = Statement(
+    ["of", "at_epoch", "since", "new_projected", "new_state", "new_runs"],
+    lambda insert: (
+        update(streams)
+        .where(
+            streams.c.stream == bindparam("of"),
+            streams.c.epoch == bindparam("at_epoch"),
+            streams.c.projected == bindparam("since"),
+            streams.c.head >= bindparam("new_projected"),
+            ~streams.c.erased,
+        )
+        .values(
+            projected=bindparam("new_projected"),
+            state=bindparam("new_state", type_=Text),
+            active_runs=bindparam("new_runs"),
+        )
+    ),
+)
+_STAND = Statement(
+    ["name"],
+    lambda insert: select(streams.c.epoch, streams.c.projected, streams.c.head).where(
+        streams.c.stream == bindparam("name")
+    ),
+)
+
+
 def store(connection: Connection, change: ProjectionChange) -> bool:
     """Compare `since`, then write. The comparison is the first statement's WHERE, so that two
     writers cannot both pass it."""
-    row = connection.execute(
-        select(streams).where(streams.c.stream == change.stream).with_for_update()
-    ).one_or_none()
-    if row is None or row.epoch != change.position.epoch or row.projected != change.since:
-        return False
-    if change.position.offset > row.head:
-        raise ExpectationFailed("the projection is ahead of the archive", stream=change.stream)
-    if row.erased:
-        return False
-    connection.execute(
-        update(streams)
-        .where(streams.c.stream == change.stream)
-        .values(
-            projected=change.position.offset, state=change.state, active_runs=change.active_runs
-        )
+    epoch, offset = change.position
+    moved = _MOVE.change(
+        connection,
+        change.stream,
+        epoch,
+        change.since,
+        offset,
+        encode_json(change.state),
+        change.active_runs,
     )
+    if not moved:
+        _refuse_the_future(connection, change)
+        return False
     growth = _growth(connection, change)
     _write_messages(connection, change)
     if change.stream.startswith(THREAD):
         _move_thread(connection, change, growth)
     return True
+
+
+def _refuse_the_future(connection: Connection, change: ProjectionChange) -> None:
+    found = _STAND.find(connection, change.stream)
+    here = (change.position.epoch, change.since)
+    if found is not None and found[:2] == here and change.position.offset > found[2]:
+        raise ExpectationFailed("the projection is ahead of the archive", stream=change.stream)
+
+
+_ROLES = select(table.c.id, table.c.role).where(
+    table.c.stream == bindparam("name"), table.c.id.in_(bindparam("ids", expanding=True))
+)
 
 
 def _growth(connection: Connection, change: ProjectionChange) -> tuple[int, int]:
@@ -100,14 +145,24 @@ def _growth(connection: Connection, change: ProjectionChange) -> tuple[int, int]
     named = {*change.deletes, *(message["id"] for message in change.upserts)}
     if not named:
         return 0, 0
-    query = select(table.c.id, table.c.role).where(
-        table.c.stream == change.stream, table.c.id.in_(named)
-    )
-    before = {row.id: row.role for row in connection.execute(query)}
+    rows = connection.execute(_ROLES, {"name": change.stream, "ids": list(named)})
+    before = {row.id: row.role for row in rows}
     after = {one: role for one, role in before.items() if one not in set(change.deletes)}
     after |= {message["id"]: message["role"] for message in change.upserts}
     persons = list(after.values()).count(PERSON) - list(before.values()).count(PERSON)
     return len(after) - len(before), persons
+
+
+def _upsertion(insert: Any) -> Any:
+    statement = insert(table)
+    fields = ("offset", "role", "author_id", "content", "data", "created_at")
+    return statement.on_conflict_do_update(
+        index_elements=[table.c.stream, table.c.id],
+        set_={name: statement.excluded[name] for name in fields},
+    )
+
+
+_UPSERT = Insertion([column.key for column in table.c], _upsertion)
 
 
 def _write_messages(connection: Connection, change: ProjectionChange) -> None:
@@ -115,30 +170,20 @@ def _write_messages(connection: Connection, change: ProjectionChange) -> None:
         connection.execute(
             delete(table).where(table.c.stream == change.stream, table.c.id.in_(change.deletes))
         )
-    if not change.upserts:
-        return
-    statement = upsert(connection, table)
-    fields = ("offset", "role", "author_id", "content", "data", "created_at")
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[table.c.stream, table.c.id],
-            set_={name: statement.excluded[name] for name in fields},
-        ),
-        [_message_row(change.stream, message) for message in change.upserts],
+    _UPSERT.run(connection, [_message_values(change.stream, message) for message in change.upserts])
+
+
+def _message_values(stream: str, message: Mapping[str, Any]) -> Values:
+    return (
+        stream,
+        message["id"],
+        message["offset"],
+        message["role"],
+        (message.get("author") or {}).get("id"),
+        plain(message.get("content") or ""),
+        encode_json(message),
+        message["created_at"],
     )
-
-
-def _message_row(stream: str, message: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "stream": stream,
-        "id": message["id"],
-        "offset": message["offset"],
-        "role": message["role"],
-        "author_id": (message.get("author") or {}).get("id"),
-        "content": plain(message.get("content") or ""),
-        "data": message,
-        "created_at": message["created_at"],
-    }
 
 
 def plain(text: str) -> str:
@@ -146,36 +191,79 @@ def plain(text: str) -> str:
     return text.replace("\0", "")
 
 
+class _Listed(NamedTuple):
+    """What a thread's row shows of its stream. `tags` are JSON."""
+
+    title: str | None
+    tags: str
+    updated_at: int
+    preview: str
+    message_count: int
+    person_count: int
+
+
+_LISTED = Statement(
+    ["name"],
+    lambda insert: (
+        select(*(threads.c[name] for name in _Listed._fields))
+        .where(threads.c.id == bindparam("name"))
+        .with_for_update()
+    ),
+)
+_LIST = Statement(
+    ["of", *(f"new_{name}" for name in _Listed._fields)],
+    lambda insert: (
+        update(threads)
+        .where(threads.c.id == bindparam("of"))
+        .values({name: bindparam(f"new_{name}") for name in _Listed._fields})
+    ),
+)
+
+
 def _move_thread(connection: Connection, change: ProjectionChange, growth: tuple[int, int]) -> None:
-    here = threads.c.id == change.stream.removeprefix(THREAD)
-    row = connection.execute(select(threads).where(here).with_for_update()).one_or_none()
-    if row is None:
+    thread_id = change.stream.removeprefix(THREAD)
+    found = _LISTED.find(connection, thread_id)
+    if found is None:
         return
+    listed = _Listed(*found)
     active = [int(message.get("edited_at") or message["created_at"]) for message in change.upserts]
-    values: dict[str, Any] = {
-        "updated_at": max([row.updated_at, *active]),
-        "message_count": row.message_count + growth[0],
-        "person_count": row.person_count + growth[1],
-    }
+    moved = listed._replace(
+        updated_at=max([listed.updated_at, *active]),
+        message_count=listed.message_count + growth[0],
+        person_count=listed.person_count + growth[1],
+    )
     if change.upserts or change.deletes:
-        values["preview"] = _preview(connection, change.stream)
+        moved = moved._replace(preview=_preview(connection, change.stream))
     if "title" in change.state:
         title = change.state["title"]
-        values["title"] = None if title is None else plain(title)
+        moved = moved._replace(title=None if title is None else plain(title))
     if "tags" in change.state:
-        values["tags"] = list(change.state["tags"] or ())
-    connection.execute(update(threads).where(here).values(values))
+        moved = moved._replace(tags=encode_json(list(change.state["tags"] or ())))
+    if moved != listed:
+        _LIST.change(connection, thread_id, *moved)
+
+
+_NEWEST_TEXT = Statement(
+    ["name"],
+    lambda insert: (
+        select(
+            func.substr(
+                table.c.content, literal_column("1"), literal_column(str(PREVIEW_LENGTH * 4))
+            )
+        )
+        .where(table.c.stream == bindparam("name"), table.c.content != literal_column("''"))
+        .order_by(table.c.offset.desc())
+        .limit(literal_column("1"))
+        # Said, because SQLite's dialect would say it with a parameter.
+        .offset(literal_column("0"))
+    ),
+)
 
 
 def _preview(connection: Connection, stream: str) -> str:
     """The beginning of the newest message that has a text."""
-    newest = connection.scalar(
-        select(func.substr(table.c.content, 1, PREVIEW_LENGTH * 4))
-        .where(table.c.stream == stream, table.c.content != "")
-        .order_by(table.c.offset.desc())
-        .limit(1)
-    )
-    return " ".join((newest or "").split())[:PREVIEW_LENGTH]
+    newest = _NEWEST_TEXT.find(connection, stream)
+    return " ".join((newest[0] if newest else "").split())[:PREVIEW_LENGTH]
 
 
 def refresh_thread(connection: Connection, thread_id: str) -> None:

@@ -26,6 +26,8 @@ from sqlalchemy import (
     text,
 )
 
+from parlour.errors import InvalidPayload
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
@@ -42,6 +44,14 @@ class Damaged:
 
 DAMAGED: Final = Damaged()
 """Stands for a JSON text that cannot be read."""
+
+
+def encode_json(value: Any) -> str:
+    """A value as `Json` stores it. Raises `InvalidPayload` for what JSON cannot hold."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:
+        raise InvalidPayload("the database cannot hold this value") from error
 
 
 class Json(TypeDecorator[Any]):

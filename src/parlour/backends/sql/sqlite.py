@@ -11,15 +11,17 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from parlour.backends.sql.checkpoints import Checkpoints, WalLimits
 from parlour.backends.sql.engine import Unit
 from parlour.backends.sql.errors import DRIVER_ERRORS, translate
-from parlour.errors import ParlourError, ShuttingDown, Unavailable
+from parlour.backends.sql.statements import driver
+from parlour.backends.sql.writer import Failed, Writer
+from parlour.errors import ShuttingDown, Unavailable
 
 T = TypeVar("T")
 
@@ -35,6 +37,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16000",
+    "PRAGMA wal_autocheckpoint = 0",  # see `checkpoints`
 )
 
 
@@ -45,27 +48,34 @@ class _Waiting:
 
 
 class SqliteDatabase:
-    """A SQLite file, or a database in memory when `path` is None."""
+    """A SQLite file, or a database in memory when `path` is None. `wal` bounds the file's WAL."""
 
-    def __init__(self, path: str | None, *, readers: int = 3) -> None:
+    def __init__(self, path: str | None, *, readers: int = 3, wal: WalLimits | None = None) -> None:
         self.reads = 0
         self.writes = 0
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._closing = False
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+        self._reading: list[sqlite3.Connection] = []
+        self._checkpoints: Checkpoints | None = None
+        wal = wal or WalLimits()
         if path is None:
-            self._write_engine = self._read_engine = _engine(":memory:", "BEGIN", pool=1)
-            self._reader = self._writer
+            self._write_engine = self._read_engine = _engine(lambda: _connect(":memory:"))
+            self._reader = self._writing
         else:
-            self._write_engine = _engine(path, "BEGIN IMMEDIATE", pool=1)
-            self._read_engine = _engine(path, "BEGIN", pool=readers)
+            self._write_engine = _engine(lambda: _connect_writer(path, wal), 1)
+            self._read_engine = _engine(lambda: self._connect_reader(path), readers)
             self._reader = ThreadPoolExecutor(readers, thread_name_prefix="sqlite-reader")
+            self._checkpoints = Checkpoints(
+                path, lambda: _connect(path), lambda: list(self._reading), wal
+            )
+        self._writer = Writer(self._write_engine, self._checkpoints)
         self._committer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Check that the file can be written, and start the committer."""
-        await self._on(self._writer, lambda: _prepare(self._write_engine))
+        await self._on(self._writing, lambda: _prepare(self._write_engine))
         self._committer = asyncio.create_task(self._commit_groups(), name="sqlite-committer")
 
     async def write(self, unit: Unit[T]) -> T:
@@ -86,7 +96,7 @@ class SqliteDatabase:
         return await self._on(self._reader, lambda: _run(self._read_engine, unit))
 
     async def migrate(self, unit: Unit[T]) -> T:
-        return await self._on(self._writer, lambda: _run(self._write_engine, unit))
+        return await self._on(self._writing, lambda: self._writer.run(unit))
 
     async def close(self) -> None:
         self._closing = True
@@ -98,9 +108,17 @@ class SqliteDatabase:
 
     def _dispose(self) -> None:
         self._reader.shutdown()
-        self._writer.shutdown()
+        self._writing.shutdown()
+        self._writer.close()
         self._read_engine.dispose()
         self._write_engine.dispose()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+
+    def _connect_reader(self, path: str) -> sqlite3.Connection:
+        connection = _connect(path)
+        self._reading.append(connection)
+        return connection
 
     async def _on(self, executor: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         """Run in a thread. The thread finishes its work even where the caller is cancelled."""
@@ -119,72 +137,18 @@ class SqliteDatabase:
             taken, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
             group = [one for one in taken if not one.answer.done()]
             units = [one.unit for one in group]
-            outcomes = await loop.run_in_executor(
-                self._writer, _commit_group, self._write_engine, units
-            )
+            outcomes = await loop.run_in_executor(self._writing, self._writer.commit, units)
             for one, outcome in zip(group, outcomes, strict=True):
                 _answer(one.answer, outcome)
-
-
-@dataclass(slots=True)
-class _Failed:
-    error: Exception
 
 
 def _answer(answer: asyncio.Future[Any], outcome: Any) -> None:
     if answer.done():  # the caller was cancelled meanwhile; what was committed stays
         return
-    if isinstance(outcome, _Failed):
+    if isinstance(outcome, Failed):
         answer.set_exception(outcome.error)
     else:
         answer.set_result(outcome)
-
-
-def _commit_group(engine: Engine, units: list[Unit[Any]]) -> list[Any]:
-    """Run units in one transaction. One that raises is undone alone; a failing commit fails them
-    all."""
-    if len(units) == 1:
-        return [_commit_alone(engine, units[0])]
-    try:
-        with engine.begin() as connection:
-            return [_attempt(connection, unit) for unit in units]
-    except DRIVER_ERRORS as error:
-        failure = translate(error)
-        failure.__cause__ = error
-        return [_Failed(failure) for _ in units]
-
-
-def _commit_alone(engine: Engine, unit: Unit[Any]) -> Any:
-    """One unit is the whole transaction, and needs no savepoint in it."""
-    try:
-        with engine.begin() as connection:
-            return unit(connection)
-    except ParlourError as error:
-        return _Failed(error)
-    except DRIVER_ERRORS as error:
-        failure = translate(error)
-        failure.__cause__ = error
-        return _Failed(failure)
-    except Exception as error:  # noqa: BLE001 - a defect in one unit must not end the committer
-        return _Failed(error)
-
-
-def _attempt(connection: Connection, unit: Unit[Any]) -> Any:
-    """One unit in a savepoint. Errors of the disk leave, because they end the whole transaction."""
-    try:
-        with connection.begin_nested():
-            return unit(connection)
-    except IntegrityError as error:
-        return _Failed(translate(error))
-    except ParlourError as error:
-        return _Failed(error)
-    except DRIVER_ERRORS as error:
-        translated = translate(error)
-        if isinstance(translated, Unavailable):
-            raise
-        return _Failed(translated)
-    except Exception as error:  # noqa: BLE001 - a defect in one unit must not end the committer
-        return _Failed(error)
 
 
 def _run(engine: Engine, unit: Unit[T]) -> T:
@@ -192,15 +156,20 @@ def _run(engine: Engine, unit: Unit[T]) -> T:
         return unit(connection)
 
 
-def _engine(path: str, begin: str, *, pool: int) -> Engine:
+def _engine(connect: Callable[[], sqlite3.Connection], pool: int | None = None) -> Engine:
+    """With at most `pool` connections, or with one that everybody has."""
+    limits: dict[str, Any] = {} if pool is None else {"pool_size": pool, "max_overflow": 0}
     engine = create_engine(
-        "sqlite://",
-        creator=lambda: _connect(path),
-        poolclass=StaticPool if path == ":memory:" else QueuePool,
-        **({} if path == ":memory:" else {"pool_size": pool, "max_overflow": 0}),
+        "sqlite://", creator=connect, poolclass=StaticPool if pool is None else QueuePool, **limits
     )
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    event.listen(engine, "begin", _begin)
     return engine
+
+
+def _begin(connection: Connection) -> None:
+    raw = driver(connection)
+    if not raw.in_transaction:  # the writer has begun already
+        raw.execute("BEGIN")
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -214,13 +183,19 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
+def _connect_writer(path: str, wal: WalLimits) -> sqlite3.Connection:
+    connection = _connect(path)
+    connection.execute(f"PRAGMA journal_size_limit = {wal.kept}")
+    return connection
+
+
 def _lower(text: str | int | float | bytes | None) -> str | int | float | bytes | None:
     return text.lower() if isinstance(text, str) else text
 
 
 def _prepare(engine: Engine) -> None:
     with engine.connect() as connection:
-        raw = cast(sqlite3.Connection, connection.connection.dbapi_connection)
+        raw = driver(connection)
         raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("BEGIN IMMEDIATE")
         raw.execute("PRAGMA user_version = 1")
