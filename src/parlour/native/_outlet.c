@@ -38,7 +38,7 @@ typedef struct {
 static PyTypeObject *outlet_type, *port_type;
 static PyObject *frame_encoded, *frame_deflated;
 static PyObject *str_carrier, *str_deflated, *str_flush, *str_framed, *str_get_size,
-    *str_hold, *str_link, *str_outbox, *str_schedule, *str_send, *str_waiting, *str_write;
+    *str_hold, *str_is_closing, *str_link, *str_outbox, *str_schedule, *str_send, *str_waiting, *str_write;
 
 static int is_true(PyObject *answer) {
     if (!answer) return -1;
@@ -61,18 +61,30 @@ static int hand_over(Outlet *self, PyObject *data) {
         return -1;
     }
     self->direct = 0;
-    return done(PyObject_CallMethodObjArgs(self->transport, str_write, data, NULL));
+    PyObject *transport = self->transport;
+    Py_INCREF(transport);
+    int result = done(PyObject_CallMethodObjArgs(transport, str_write, data, NULL));
+    Py_DECREF(transport);
+    return result;
 }
 
-/* Whether nothing waits in the transport, so that the socket may be written to. */
+/* Whether nothing waits in the transport, so that the socket may be written to. Nothing waits either in
+   one that dropped what it held: what came behind it would fill the hole. */
 static int is_direct(Outlet *self) {
     if (self->fd < 0) return 0;
     if (self->direct) return 1;
-    PyObject *size = PyObject_CallMethodObjArgs(self->transport, str_get_size, NULL);
-    if (!size) return -1;
-    long waits = PyLong_AsLong(size);
-    Py_DECREF(size);
-    if (waits == -1 && PyErr_Occurred()) return -1;
+    PyObject *transport = self->transport;
+    Py_INCREF(transport);
+    long waits = -1;
+    int closing = is_true(PyObject_CallMethodObjArgs(transport, str_is_closing, NULL));
+    if (closing == 0) {
+        PyObject *size = PyObject_CallMethodObjArgs(transport, str_get_size, NULL);
+        if (size) waits = PyLong_AsLong(size);
+        Py_XDECREF(size);
+    }
+    Py_DECREF(transport);
+    if (closing > 0) return 0;
+    if (closing < 0 || PyErr_Occurred()) return -1;
     self->direct = waits == 0;
     return self->direct;
 }
@@ -202,13 +214,20 @@ static int wait_for_turn(Outlet *self) {
         PyErr_SetString(PyExc_RuntimeError, "an outlet without a turn");
         return -1;
     }
-    PyObject *waiting = PyObject_GetAttr(self->turn, str_waiting);
-    if (!waiting) return -1;
-    int result = 0;
-    if (PyList_Size(waiting) == 0)
-        result = done(PyObject_CallMethodObjArgs(self->turn, str_schedule, NULL));
-    if (!result) result = PyList_Append(waiting, (PyObject *)self);
-    Py_DECREF(waiting);
+    PyObject *turn = self->turn;
+    Py_INCREF(turn);
+    int result = -1;
+    PyObject *waiting = PyObject_GetAttr(turn, str_waiting);
+    if (waiting && !PyList_Check(waiting))
+        PyErr_SetString(PyExc_TypeError, "a turn's carriers wait in a list");
+    else if (waiting) {
+        result = 0;
+        if (PyList_Size(waiting) == 0)
+            result = done(PyObject_CallMethodObjArgs(turn, str_schedule, NULL));
+        if (!result) result = PyList_Append(waiting, (PyObject *)self);
+    }
+    Py_XDECREF(waiting);
+    Py_DECREF(turn);
     return result;
 }
 
@@ -218,6 +237,7 @@ static int note(Outlet *self, PyObject *packet) {
     PyObject *pending = self->pending;
     if (!pending) {
         if (wait_for_turn(self)) return -1;
+        if (self->pending) return note(self, packet); /* noted meanwhile, by `schedule` */
         Py_INCREF(packet);
         self->pending = packet;
         return 1;
@@ -225,6 +245,10 @@ static int note(Outlet *self, PyObject *packet) {
     if (!PyList_Check(pending)) {
         PyObject *both = PyList_New(2);
         if (!both) return -1;
+        if (self->pending != pending) { /* a finalizer wrote or flushed: the collector ran for the list */
+            Py_DECREF(both);
+            return note(self, packet);
+        }
         Py_INCREF(packet);
         PyList_SetItem(both, 0, pending);
         PyList_SetItem(both, 1, packet);
@@ -268,8 +292,13 @@ static PyObject *outlet_attach(Outlet *self, PyObject *const *args, Py_ssize_t c
         PyErr_SetString(PyExc_TypeError, "attach(transport, fd)");
         return NULL;
     }
-    int fd = (int)PyLong_AsLong(args[1]);
-    if (fd == -1 && PyErr_Occurred()) return NULL;
+    long number = PyLong_AsLong(args[1]);
+    if (number == -1 && PyErr_Occurred()) return NULL;
+    int fd = (int)number;
+    if (fd != number) {
+        PyErr_SetString(PyExc_OverflowError, "no descriptor has this number");
+        return NULL;
+    }
     PyObject *old = self->transport;
     Py_INCREF(args[0]);
     self->transport = args[0];
@@ -294,6 +323,7 @@ static int outlet_traverse(Outlet *self, visitproc visit, void *arg) {
 }
 
 static int outlet_clear(Outlet *self) {
+    self->fd = -1;
     Py_CLEAR(self->pending);
     Py_CLEAR(self->transport);
     Py_CLEAR(self->turn);
@@ -358,15 +388,14 @@ static PyType_Spec outlet_spec = {
 
 /* -- Port ------------------------------------------------------------------------------------- */
 
-/* The fast way of `send`. 1: noted; 0: it takes the long one. */
-static int pass(Port *self, PyObject *packet) {
-    if (!self->live || !self->connection) return 0;
-    PyObject *outbox = PyObject_GetAttr(self->connection, str_outbox);
+/* The fast way of `send`. 1: noted; 0: the connection decides. */
+static int pass(PyObject *connection, PyObject *packet) {
+    PyObject *outbox = PyObject_GetAttr(connection, str_outbox);
     if (!outbox) return -1;
     int waits = outbox != Py_None;
     Py_DECREF(outbox);
     if (waits) return 0;
-    PyObject *carrier = PyObject_GetAttr(self->connection, str_carrier);
+    PyObject *carrier = PyObject_GetAttr(connection, str_carrier);
     if (!carrier) return -1;
     int noted;
     if (PyObject_TypeCheck(carrier, outlet_type))
@@ -378,16 +407,15 @@ static int pass(Port *self, PyObject *packet) {
 }
 
 static int send_through(Port *self, PyObject *packet) {
-    int passed = pass(self, packet);
-    if (passed) return passed < 0 ? -1 : 0;
     PyObject *connection = self->connection;
-    if (self->live && connection) {
-        Py_INCREF(connection);
-        int result = done(PyObject_CallMethodObjArgs(connection, str_send, packet, NULL));
-        Py_DECREF(connection);
-        return result;
-    }
-    return done(PyObject_CallMethodObjArgs((PyObject *)self, str_hold, packet, NULL));
+    if (!self->live || !connection)
+        return done(PyObject_CallMethodObjArgs((PyObject *)self, str_hold, packet, NULL));
+    Py_INCREF(connection);
+    int result = pass(connection, packet);
+    if (result == 0)
+        result = done(PyObject_CallMethodObjArgs(connection, str_send, packet, NULL));
+    Py_DECREF(connection);
+    return result < 0 ? -1 : 0;
 }
 
 static PyObject *port_send(Port *self, PyObject *packet) {
@@ -446,11 +474,18 @@ typedef struct {
     PyObject *type, *value, *trace;
 } Failure;
 
-static void keep_failure(Failure *failure) {
-    if (failure->type)
+/* Whether to go on: not where the process is to end, which no error hides. */
+static int keep_failure(Failure *failure) {
+    int fatal = !PyErr_ExceptionMatches(PyExc_Exception);
+    if (failure->type && !fatal) {
         PyErr_Clear();
-    else
-        PyErr_Fetch(&failure->type, &failure->value, &failure->trace);
+        return 1;
+    }
+    Py_CLEAR(failure->type);
+    Py_CLEAR(failure->value);
+    Py_CLEAR(failure->trace);
+    PyErr_Fetch(&failure->type, &failure->value, &failure->trace);
+    return !fatal;
 }
 
 static PyObject *finish(Failure *failure) {
@@ -476,8 +511,9 @@ static PyObject *tell(PyObject *module, PyObject *const *args, Py_ssize_t count)
             result = send_through((Port *)link, args[1]);
         else if (link)
             result = done(PyObject_CallMethodObjArgs(link, str_send, args[1], NULL));
-        if (result) keep_failure(&failure);
+        int ended = result && !keep_failure(&failure);
         Py_XDECREF(link);
+        if (ended) break;
     }
     return finish(&failure);
 }
@@ -499,8 +535,9 @@ static PyObject *flush_each(PyObject *module, PyObject *const *args, Py_ssize_t 
             result = flush((Outlet *)carrier);
         else
             result = done(PyObject_CallMethodObjArgs(carrier, str_flush, NULL));
-        if (result) keep_failure(&failure);
+        int ended = result && !keep_failure(&failure);
         Py_DECREF(carrier);
+        if (ended) break;
     }
     return finish(&failure);
 }
@@ -513,10 +550,11 @@ static PyObject *frame_with(PyObject *module, PyObject *const *args, Py_ssize_t 
     }
     Py_INCREF(args[0]);
     Py_INCREF(args[1]);
-    Py_XDECREF(frame_encoded);
-    Py_XDECREF(frame_deflated);
+    PyObject *plain = frame_encoded, *deflated = frame_deflated;
     frame_encoded = args[0];
     frame_deflated = args[1];
+    Py_XDECREF(plain);
+    Py_XDECREF(deflated);
     Py_RETURN_NONE;
 }
 
@@ -537,7 +575,8 @@ static int intern_names(void) {
     } names[] = {
         {&str_carrier, "carrier"},   {&str_deflated, "deflated"}, {&str_flush, "flush"},
         {&str_framed, "framed"},     {&str_get_size, "get_write_buffer_size"},
-        {&str_hold, "hold"},         {&str_link, "link"},         {&str_outbox, "outbox"},
+        {&str_hold, "hold"},         {&str_is_closing, "is_closing"},
+        {&str_link, "link"},         {&str_outbox, "outbox"},
         {&str_schedule, "schedule"}, {&str_send, "send"},         {&str_waiting, "waiting"},
         {&str_write, "write"},
     };

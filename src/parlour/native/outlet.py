@@ -131,7 +131,11 @@ def tell(connections: Sequence[Any], encoded: Encoded) -> None:
         except Exception as error:  # noqa: BLE001 - see above
             failed = failed or error
     if failed is not None:
-        raise failed
+        try:
+            raise failed
+        finally:
+            # An error refers to this frame: without this only the collector would give both back.
+            failed = None
 
 
 def flush_each(carriers: list[Any], start: int, stop: int) -> None:
@@ -143,4 +147,8 @@ def flush_each(carriers: list[Any], start: int, stop: int) -> None:
         except Exception as error:  # noqa: BLE001 - see above
             failed = failed or error
     if failed is not None:
-        raise failed
+        try:
+            raise failed
+        finally:
+            # An error refers to this frame: without this only the collector would give both back.
+            failed = None
