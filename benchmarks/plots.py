@@ -41,6 +41,7 @@ SCENARIOS: Final = {
     "burst16": "bursts of 16,\n200 clients",
     "clients1000": "single events,\n1,000 clients",
     "rooms500": "500 rooms\nof two",
+    "turns500": "the same, by\nthe server",
     "ack": "acknowledged\nrequests",
     "two_nodes": "two nodes,\nbursts of 16",
 }
@@ -129,7 +130,7 @@ def main() -> None:
     mpl.rcParams["svg.hashsalt"] = "parlour"
     document = json.loads(options.file.read_text())
     folder: Path = options.folder
-    save(folder / "performance-cost.svg", (9, 4), plot_cost, document["figures"])
+    save(folder / "performance-cost.svg", (10, 4), plot_cost, document["figures"])
     save(folder / "performance-memory.svg", (7, 2.4), plot_memory, document["connections"])
     save(folder / "performance-latency.svg", (7, 2.8), plot_latency, document["latency"])
     save(folder / "performance-goals.svg", (7, 5.4), plot_goals, document["ratios"])
