@@ -10,7 +10,7 @@ place as an event of type `unreadable`, so that the offsets around it stay conti
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -34,6 +34,15 @@ def encode_record(event: NewEvent, limit: int) -> bytes:
         raise TooLarge(f"an event is larger than {limit} bytes", limit=limit)
     # As `right_sized`, without the call.
     return memoryview(record).tobytes()
+
+
+def encode_records(events: Sequence[NewEvent], limit: int) -> Sequence[bytes]:
+    """Of one append. Also raises ValueError for no events."""
+    if not events:
+        raise ValueError("an append needs at least one event")
+    if len(events) == 1:
+        return (encode_record(events[0], limit),)
+    return [encode_record(event, limit) for event in events]
 
 
 def right_sized(data: bytes) -> bytes:

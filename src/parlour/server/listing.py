@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 PREVIEW_LENGTH = 200
 RETRY_SECONDS = 1.0
 
+_LISTED = frozenset({"message", "chat:title", "chat:tags"})
+"""Events that change what the list shows."""
+
 Listed = Callable[[ThreadRecord], Awaitable[None]]
 
 
@@ -35,10 +38,10 @@ class Listing:
 
     def touched(self, stream: str, events: Sequence[NewEvent]) -> None:
         """A stream was appended to."""
-        kind, _, thread_id = stream.partition(":")
-        if kind != "thread":
+        if len(events) == 1 and events[0].type not in _LISTED:
             return
-        changes = _changes(events)
+        kind, _, thread_id = stream.partition(":")
+        changes = _changes(events) if kind == "thread" else None
         if changes:
             self._pending.setdefault(thread_id, {}).update(changes)
             self._wake.set()

@@ -38,7 +38,11 @@ class Streams:
     ) -> Appended:
         """Append, in one step. See `EventLog.append` for what is raised."""
         at = self._clock.now_ms()
-        records = [NewEvent(type, data, at, source, cause) for type, data in events]
+        if len(events) == 1:
+            ((kind, data),) = events
+            records = [NewEvent(kind, data, at, source, cause)]
+        else:
+            records = [NewEvent(kind, data, at, source, cause) for kind, data in events]
         appended = await self._log.append(
             stream, records, expected=expected, fence=fence, dedupe=dedupe
         )

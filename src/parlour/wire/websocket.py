@@ -327,14 +327,12 @@ def frame_encoded(encoded: Encoded) -> bytes:
     """The frames of a packet, made once and kept in it."""
     framed = encoded.framed
     if framed is None:
-        framed = encoded.framed = _frame_packet(encoded)
+        text = encoded.utf8
+        framed = encoded.framed = _frame_packet(encoded) if text is None else frame(TEXT, text)
     return framed
 
 
 def _frame_packet(encoded: Encoded) -> bytes:
-    text = encoded.utf8
-    if text is not None:
-        return frame(TEXT, text)
     if encoded.batch is not None:
         return b"".join(map(frame_encoded, encoded.batch))
     return b"".join(map(frame_message, encoded.parts))

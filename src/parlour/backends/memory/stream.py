@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from parlour.backends.records import decode_record, encode_record, right_sized
+from parlour.backends.records import decode_record, encode_record, encode_records, right_sized
 from parlour.backends.sinks import Sinks
 from parlour.backends.window import MESSAGE, WindowLimits
 from parlour.core.streams import Appended, Batch, Dedupe, Event, NewEvent, Page, Position
@@ -31,7 +31,6 @@ class Draft:
     stream: str
     events: Sequence[NewEvent]
     records: Sequence[bytes]
-    size: int
     expected: int | None = None
     fence: int | None = None
     dedupe: Dedupe | None = None
@@ -56,14 +55,7 @@ def draft(
     dedupe: Dedupe | None = None,
 ) -> Draft:
     """Encode an append. Raises ValueError for no events, `InvalidPayload` and `TooLarge`."""
-    if not events:
-        raise ValueError("an append needs at least one event")
-    if len(events) == 1:
-        record = encode_record(events[0], limit)
-        return Draft(stream, events, (record,), len(record), expected, fence, dedupe)
-    records = [encode_record(event, limit) for event in events]
-    size = sum(map(len, records))
-    return Draft(stream, tuple(events), records, size, expected, fence, dedupe)
+    return Draft(stream, tuple(events), encode_records(events, limit), expected, fence, dedupe)
 
 
 @value
@@ -140,8 +132,6 @@ class HeldStream:
 
     def decide(self, draft: Draft, now: int) -> Appended:
         """What the append does if it happens now. Raises where it is refused."""
-        if draft.dedupe is None and draft.fence is None and draft.expected is None:
-            return Appended(self.epoch, self.head + 1, self.head + len(draft.records))
         return Stage(self).take(draft, now)
 
     def apply(self, draft: Draft, appended: Appended, now: int) -> Batch:
@@ -153,6 +143,13 @@ class HeldStream:
         else:
             self._appends.append(self._marked(draft, draft.dedupe, appended, now))
         return self._extend(draft.events, draft.records, now)
+
+    def extend(self, events: Sequence[NewEvent], records: Sequence[bytes], now: int) -> Batch:
+        """Store an append that needs no check, and of which nothing is noted but its end."""
+        if self._appends is _NO_APPENDS:
+            self._appends = deque()
+        self._appends.append(self.head + len(records))
+        return self._extend(events, records, now)
 
     def _marked(self, draft: Draft, dedupe: Dedupe | None, appended: Appended, now: int) -> _Append:
         """An append with a fence or a receipt, which are noted."""
