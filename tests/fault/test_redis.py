@@ -4,6 +4,7 @@ signals."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from parlour.testing.clock import ManualClock
 from parlour.testing.contracts.event_log import Ear
 from parlour.testing.contracts.hot_log import synchronise
 from parlour.testing.contracts.making import LIMIT_S, fresh, notes, read_all, texts, until
+from parlour.testing.fault_proxy import FaultProxy
 from parlour.testing.servers import RedisServer, ServerMissing, running_redis, running_sentinel
 from tests.conftest import missing
 
@@ -175,6 +177,40 @@ async def test_of_two_openings_the_newer_epoch_wins_in_either_order(
 
     head = await log.head(stream)
     assert head == Position("3-newer", 1)
+
+
+async def scripts_run(store: RedisStore) -> int:
+    """How many scripts the server has run so far."""
+    stats = (await store.redis.call("INFO", "commandstats")).decode()
+    counts = re.findall(r"cmdstat_(?:evalsha|eval|fcall)\S*:calls=(\d+)", stats)
+    return sum(map(int, counts))
+
+
+async def test_who_hears_late_that_a_stream_is_not_open_does_not_open_it_again(
+    server: RedisServer, store: RedisStore, log: RedisLog, archive: SqlStore
+) -> None:
+    # A second opening has another epoch, which sends everybody who follows the stream for a snapshot. The
+    # lock alone did not prevent it: who had asked before the first opening got it when that was done.
+    stream, ear = fresh(), Ear()
+    async with FaultProxy(("127.0.0.1", server.port)) as proxy:
+        far = await open_redis(f"redis://127.0.0.1:{proxy.port}/0", time_limit=5.0)
+        other = far.log(origin=archive.archive.origin(writes_through=False))
+        await other.head(fresh())
+        before = await scripts_run(store)
+        proxy.delay = 0.2
+        late = asyncio.create_task(other.head(stream))
+        while await scripts_run(store) == before:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+
+        attachment = await log.attach(stream, ear)
+        found = await late
+
+        assert found == attachment.position
+        await log.append(stream, notes("a"))
+        assert await ear.heard(1) == ["a"]
+        await attachment.detach()
+        await other.close()
+        await far.close()
 
 
 async def test_all_connections_cut_again_and_again_lose_nothing_acknowledged(

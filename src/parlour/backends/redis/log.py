@@ -50,6 +50,9 @@ from parlour.ports import (
 
 log = logging.getLogger(__name__)
 
+_NOT_OPEN = (b"absent", b"changed")
+"""Answers to which a stream has to be opened."""
+
 OPEN_GRACE_MS = 5000
 """How long one node may take to open or evict a stream before another one may try."""
 
@@ -252,15 +255,21 @@ class RedisLog:
         while loop.time() < deadline:
             self._check_open()
             reply = await self._redis.run_with(operation, keys, lambda run: (run, *values))
-            if reply[0] in (b"absent", b"changed"):
-                await self._opening.run(stream, partial(self._open, stream, reply))
+            if reply[0] in _NOT_OPEN:
+                await self._opening.run(stream, partial(self._open, stream))
             elif reply[0] == b"leaving":
                 await asyncio.sleep(WAIT_S)
             else:
                 return reply
         raise Unavailable("the stream could not be opened in time", stream=stream)
 
-    async def _open(self, stream: str, reply: Any) -> None:
+    async def _look(self, stream: str) -> Any:
+        """How Redis holds the stream; opens nothing."""
+        return await self._redis.run_with(
+            script("read"), self._keys(stream), lambda run: (run, "", 0, 0)
+        )
+
+    async def _open(self, stream: str) -> None:
         """Ask the origin how the stream goes on. Other nodes wait meanwhile: each one that asks
         renews the epoch, which is right in any order but sends every reader for a snapshot."""
         lock, token = f"{self._redis.keys.own(stream)}:opening", secrets.token_hex(8)
@@ -268,7 +277,10 @@ class RedisLog:
             await asyncio.sleep(WAIT_S)
             return
         try:
-            await self._open_as(stream, await self._opening_of(stream, reply))
+            # Somebody may have opened it between the question and the lock.
+            reply = await self._look(stream)
+            if reply[0] in _NOT_OPEN:
+                await self._open_as(stream, await self._opening_of(stream, reply))
         finally:
             await self._redis.run(script("unlock"), [lock], (token,))
 
