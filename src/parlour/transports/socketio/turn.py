@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from parlour.native import flush_each
 
-SLICE_SECONDS: Final = 0.004
+SLICE_SECONDS: Final = 0.0025
 """A turn that writes to a large room gives way to other work when it has taken this long. What came first in
 it, such as noting the next event for the same room, counts; at least half of this goes into writing."""
 
