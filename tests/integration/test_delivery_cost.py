@@ -40,6 +40,7 @@ class Pipe(asyncio.Transport):
         self.writes = 0
         self.bytes = 0
         self.kept: list[bytes] | None = None
+        self.aborted = False
 
     def write(self, data) -> None:
         self.writes += 1
@@ -60,7 +61,7 @@ class Pipe(asyncio.Transport):
         pass
 
     def abort(self) -> None:
-        pass
+        self.aborted = True
 
 
 def read_events(data: bytes) -> list[dict[str, Any]]:
@@ -256,6 +257,24 @@ async def test_who_leaves_while_it_waits_to_be_let_in_is_not_let_in(bench):
         await asyncio.sleep(0)
 
     assert came <= len(bench.room.links) <= came + BEGUN_PER_TURN
+
+
+async def test_who_floods_before_it_is_answered_is_cut_off(bench):
+    came = len(bench.room.links)
+
+    def crowd() -> None:
+        for _ in range(BEGUN_PER_TURN):
+            bench.connect()
+        flooder = bench.protocols[-1]
+        for _ in range(3):
+            flooder.data_received(bytes(32 * 1024))
+
+    asyncio.get_running_loop().call_soon(crowd)
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert [pipe.aborted for pipe in bench.pipes[-2:]] == [False, True]
+    assert len(bench.room.links) == came + BEGUN_PER_TURN - 1
 
 
 def delta(text: str, offset: int) -> Encoded:
