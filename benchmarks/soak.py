@@ -21,6 +21,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Console
@@ -41,6 +42,7 @@ from benchmarks.reader import Reader
 
 SETTLE_SECONDS: Final = 3.0
 SPARE_FILES: Final = 200
+STALL_MS: Final = 20
 MIB: Final = 1024
 
 
@@ -70,6 +72,8 @@ def watch(peer: Peer, load: subprocess.Popen[str], seconds: float) -> list[dict[
                     "rss_kib": used.rss_kib,
                     "longest_ms": told["longest_ms"],
                     "longest_cpu_ms": told["longest_cpu_ms"],
+                    "turns": told["turns"],
+                    "over": told["over"],
                     "connections": told["connections"],
                     "unanswered": unanswered,
                 }
@@ -119,7 +123,11 @@ def summarise(
         "memory_end_mib": round(begun[-1]["rss_kib"] / MIB, 1),
         "memory_most_mib": round(max(one["rss_kib"] for one in begun) / MIB, 1),
         "longest_stall_ms": round(max(one["longest_ms"] for one in begun), 1),
+        "seconds_with_a_stall_above_20_ms": sum(one["longest_ms"] > STALL_MS for one in begun),
         "longest_turn_cpu_ms": round(max(one["longest_cpu_ms"] for one in begun), 1),
+        "longest_turn_cpu_median_ms": round(median(one["longest_cpu_ms"] for one in begun), 1),
+        "turns": sum(one["turns"] for one in begun),
+        "turns_over_5_ms_cpu": sum(one["over"] for one in begun),
         "connections_start": begun[0]["connections"],
         "connections_end": begun[-1]["connections"],
         "stall_when_the_room_ends_ms": round(

@@ -6,8 +6,7 @@ python -m benchmarks.peers.parlour_server <port> <transport> <text> [<durability
 
 Commands are added that a benchmark needs and no client should have: `publish` appends deltas to a
 stream, as an answer that is being streamed does; `everywhere` does so in many streams in one turn;
-`people` makes users; `stalls` gives the longest time that the event loop was busy with one turn since it was last
-asked."""
+`people` makes users; `stalls` tells of the turns of the event loop since it was last asked."""
 
 from __future__ import annotations
 
@@ -70,35 +69,48 @@ async def publish_everywhere(node: Node, caller: Caller, payload: Everywhere) ->
 
 
 class Stalls:
-    """Asks for a turn of the loop every few milliseconds, and notes how late it comes, and how much
-    CPU this thread used until then: on a busy machine only the second says something of us."""
-
-    EVERY = 0.002
+    """Measures every turn of the event loop, from when it is first asked: the longest by the clock, and the longest
+    in CPU of this thread (on a busy machine only that says something of us). It asks for each next turn at once, so that
+    none is left out and none is counted with another; that keeps a core busy which has nothing else to do."""
 
     def __init__(self) -> None:
         self.longest = 0.0
         self.longest_cpu = 0.0
-        self._cpu: float | None = None
+        self.turns = 0
+        self.over = 0
+        """Turns with more CPU than `BOUND`."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._now = 0.0
+        self._cpu = 0.0
 
-    def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._cpu = time.thread_time()
-        self._look(loop, loop.time())
+    BOUND = 0.005
 
     def take(self) -> dict[str, float]:
-        if self._cpu is None:
+        if self._loop is None:
             # Nobody pays for it who does not ask.
-            self.start()
-        taken = {"longest_ms": self.longest * 1000, "longest_cpu_ms": self.longest_cpu * 1000}
+            self._loop = asyncio.get_running_loop()
+            self._now, self._cpu = time.perf_counter(), time.thread_time()
+            self._loop.call_soon(self._look)
+        taken = {
+            "longest_ms": self.longest * 1000,
+            "longest_cpu_ms": self.longest_cpu * 1000,
+            "turns": self.turns,
+            "over": self.over,
+        }
         self.longest = self.longest_cpu = 0.0
+        self.turns = self.over = 0
         return taken
 
-    def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        now, cpu = loop.time(), time.thread_time()
-        self.longest = max(self.longest, now - due)
-        self.longest_cpu = max(self.longest_cpu, cpu - (self._cpu or cpu))
-        self._cpu = cpu
-        loop.call_at(now + self.EVERY, self._look, loop, now + self.EVERY)
+    def _look(self) -> None:
+        assert self._loop is not None
+        now, cpu = time.perf_counter(), time.thread_time()
+        used = cpu - self._cpu
+        self.longest = max(self.longest, now - self._now)
+        self.longest_cpu = max(self.longest_cpu, used)
+        self.turns += 1
+        self.over += used > self.BOUND
+        self._now, self._cpu = now, cpu
+        self._loop.call_soon(self._look)
 
 
 stalls = Stalls()

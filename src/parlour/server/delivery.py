@@ -12,6 +12,7 @@ from parlour.core.thread import ACCESS, DELTA, DELTAS
 from parlour.native import tell
 from parlour.server.connections import Connection
 from parlour.server.hub import Hub
+from parlour.server.large_rooms import LargeRooms
 from parlour.wire.events import event_name, event_payload
 from parlour.wire.packets import Encoded, join_encoded
 from parlour.wire.socketio import MAIN, encode_event
@@ -23,6 +24,7 @@ class Delivery:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._large_rooms = LargeRooms(hub, _encode)
         self.renew: Callable[[str], bool] = _nowhere
         """Follows a stream anew on behalf of those whom the server itself put into its room; whether
         there are any."""
@@ -44,8 +46,8 @@ class Delivery:
         elif _changes_access(events) and stream.startswith("thread:"):
             events = self._until_access_changed(stream, events)
             audience = self._hub.audience(stream)
-        if events:
-            _tell(audience, events)
+        if events and not self._large_rooms.take(stream, audience, events):
+            tell(audience, _encode(events))
 
     def _until_shut_out(self, stream: str, events: Sequence[Event]) -> list[Event]:
         """Whom an event shuts out hears this event and nothing after it; gives back what is left to tell."""
@@ -53,7 +55,7 @@ class Delivery:
         for event in events:
             held.append(event)
             if ends_access(event.type, event.data.get("body", {})):
-                _tell(self._hub.audience(stream), held)
+                self._tell_at_once(stream, held)
                 self.shut_out(event)
                 held = []
         return held
@@ -65,14 +67,19 @@ class Delivery:
         for event in events:
             held.append(event)
             if event.type == ACCESS:
-                _tell(self._hub.audience(stream), held)
+                self._tell_at_once(stream, held)
                 self.access_changed(event)
                 held = []
         return held
 
+    def _tell_at_once(self, stream: str, events: Sequence[Event]) -> None:
+        self._large_rooms.finish(stream)
+        tell(self._hub.audience(stream), _encode(events))
+
     def lost(self, stream: str) -> None:
         """Continuity is broken: everybody is told to subscribe again; who followed by position leaves."""
         notice = ACCESS_UPDATED.encode({"room": stream, "reason": "position_lost"})
+        self._large_rooms.drop(stream)
         renewed = self.renew(stream)
         if renewed and stream.startswith("channel:"):
             self.review(stream)
@@ -88,13 +95,11 @@ def _changes_access(events: Sequence[Event]) -> bool:
     return any(event.type == ACCESS for event in events)
 
 
-def _tell(audience: tuple[Connection, ...], events: Sequence[Event]) -> None:
+def _encode(events: Sequence[Event]) -> Encoded:
     if len(events) == 1:
-        encoded = encode_stream_event(events[0])
-    else:
-        # What was appended together leaves together: one write to each member.
-        encoded = join_encoded([_encode_run(run) for run in _runs(events)])
-    tell(audience, encoded)
+        return encode_stream_event(events[0])
+    # What was appended together leaves together: one write to each member.
+    return join_encoded([_encode_run(run) for run in _runs(events)])
 
 
 def _runs(events: Sequence[Event]) -> list[list[Event]]:
