@@ -69,9 +69,11 @@ async def publish_everywhere(node: Node, caller: Caller, payload: Everywhere) ->
 
 
 class Stalls:
-    """Measures every turn of the event loop, from when it is first asked: the longest by the clock, and the longest
-    in CPU of this thread (on a busy machine only that says something of us). It asks for each next turn at once, so that
-    none is left out and none is counted with another; that keeps a core busy which has nothing else to do."""
+    """Measures every turn of the event loop, from when it is first asked: the longest by the clock, and the
+    longest in CPU of this thread (on a busy machine only that says something of us). It asks for each next turn at
+    once, so that none is left out or counted with another; that keeps a core busy which has nothing else to do."""
+
+    BOUND = 0.005
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -82,8 +84,6 @@ class Stalls:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._now = 0.0
         self._cpu = 0.0
-
-    BOUND = 0.005
 
     def take(self) -> dict[str, float]:
         if self._loop is None:

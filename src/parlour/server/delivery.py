@@ -10,7 +10,6 @@ from parlour.core.channels import ends_access
 from parlour.core.streams import Event
 from parlour.core.thread import ACCESS, DELTA, DELTAS
 from parlour.native import tell
-from parlour.server.connections import Connection
 from parlour.server.hub import Hub
 from parlour.server.large_rooms import LargeRooms
 from parlour.wire.events import event_name, event_payload

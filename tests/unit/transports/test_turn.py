@@ -38,7 +38,7 @@ class Carrier:
 
 def build(count: int, step: float = 0.0) -> tuple[Loop, list[Carrier], list[Carrier]]:
     loop, flushed = Loop(step), []
-    turn = Turn(loop)  # type: ignore[arg-type]
+    turn = Turn(loop, loop.time)  # type: ignore[arg-type]
     carriers = [Carrier(flushed) for _ in range(count)]
     for carrier in carriers:
         turn.add(carrier)

@@ -7,6 +7,8 @@ carriers note what they have to write and are flushed together when the turn is 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from parlour.native import flush_each
@@ -27,9 +29,13 @@ class Flushable(Protocol):
 class Turn:
     """The carriers that have something to write."""
 
-    __slots__ = ("_began", "_loop", "waiting")
+    __slots__ = ("_began", "_clock", "_loop", "waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        # Not the loop's own clock: uvloop's counts whole milliseconds.
+        self._clock: Final = clock
         self._loop: Final = loop
         self.waiting: list[Flushable] = []
         """Who adds the first one calls `schedule` before."""
@@ -42,7 +48,7 @@ class Turn:
         self.waiting.append(carrier)
 
     def schedule(self) -> None:
-        self._began = self._loop.time()
+        self._began = self._clock()
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -53,10 +59,10 @@ class Turn:
             self._flush_many(waiting)
 
     def _flush_many(self, waiting: list[Flushable]) -> None:
-        end = max(self._began + SLICE_SECONDS, self._loop.time() + SLICE_SECONDS / 2)
+        end = max(self._began + SLICE_SECONDS, self._clock() + SLICE_SECONDS / 2)
         done = 0
         try:
-            while done < len(waiting) and (not done or self._loop.time() < end):
+            while done < len(waiting) and (not done or self._clock() < end):
                 start, done = done, done + CHECK_EVERY
                 flush_each(waiting, start, done)
         finally:
