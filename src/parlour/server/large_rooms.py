@@ -23,7 +23,7 @@ from parlour.server.connections import Connection
 from parlour.server.hub import Hub
 from parlour.wire.packets import Encoded
 
-LARGE: Final = 1024
+LARGE: Final = 512
 """Rooms of more members than this are told in parts."""
 
 MEMBERS_PER_TURN: Final = 256
