@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from parlour.core.streams import NewEvent, Position
+from parlour.core.streams import Event, NewEvent, Position
 from parlour.core.thread import DELTA, ThreadState, Touched, fold, trim
 from parlour.errors import PositionLost, Unavailable
 from parlour.ports import Archive, Projection, ProjectionChange
@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 READ_PAGE = 1000
 KEPT_STATES = 512
 """Folds that are kept so that the next projection reads only what is new."""
+
+FRESH_EVENTS = 10_000
+"""Events that were just archived and are kept until they are projected; what is more is read back."""
 
 KEPT_EVENTS = 4000
 """Events of a conversation beyond which those that the projection covers are compacted away …"""
@@ -46,6 +49,9 @@ class Projector:
         self._dirty: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._states: OrderedDict[str, tuple[Position, ThreadState]] = OrderedDict()
+        self._fresh: OrderedDict[str, list[Event]] = OrderedDict()
+        """Of each stream a run without a gap, all of it in the archive."""
+        self._fresh_events = 0
         self._lock = asyncio.Lock()
 
     def touched(self, stream: str, events: Sequence[NewEvent]) -> None:
@@ -53,9 +59,10 @@ class Projector:
         if any(event.type != DELTA for event in events):
             self.behind(stream)
 
-    def behind(self, stream: str) -> None:
-        """The archive holds more of a stream than its projection."""
+    def behind(self, stream: str, events: Sequence[Event] = ()) -> None:
+        """The archive holds more of a stream than its projection: these events, which need not be read then."""
         if stream.startswith("thread:"):
+            self._add_fresh(stream, events)
             self._dirty[stream] = None
             self._wake.set()
 
@@ -109,8 +116,10 @@ class Projector:
         """The stream is gone."""
         self._dirty.pop(stream, None)
         self._states.pop(stream, None)
+        self._take_fresh(stream)
 
     async def _project(self, stream: str) -> None:
+        fresh = self._take_fresh(stream)
         head = await self._archive.head(stream)
         if head is None:
             return
@@ -120,13 +129,15 @@ class Projector:
         since, before = position, state
         touched = Touched()
         while position.offset < head.offset:
-            page = await self._archive.read(stream, position, READ_PAGE)
-            if not page.events:
+            events: Sequence[Event] = _following(fresh, position)
+            if not events:
+                events = (await self._archive.read(stream, position, READ_PAGE)).events
+            if not events:
                 break
-            state, more = fold(state, page.events, window=EVERYTHING)
+            state, more = fold(state, events, window=EVERYTHING)
             touched.written |= more.written
             touched.deleted |= more.deleted
-            position = page.position
+            position = events[-1].position
         change = self._change(stream, since, position, state, touched)
         if not await self._archive.project(change):
             self._states.pop(stream, None)
@@ -138,6 +149,25 @@ class Projector:
         await self._compact(stream, since, position)
         if _listed(before) != _listed(state) or touched.written or touched.deleted:
             await self._projected(stream, state)
+
+    def _add_fresh(self, stream: str, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        held = self._fresh.setdefault(stream, [])
+        if held and not _following(events, held[-1].position):
+            # Somebody else has archived what lies in between.
+            self._take_fresh(stream)
+            held = self._fresh[stream] = []
+        new = _following(events, held[-1].position) if held else events
+        held.extend(new)
+        self._fresh_events += len(new)
+        while self._fresh_events > FRESH_EVENTS:
+            self._take_fresh(next(iter(self._fresh)))
+
+    def _take_fresh(self, stream: str) -> list[Event]:
+        held = self._fresh.pop(stream, [])
+        self._fresh_events -= len(held)
+        return held
 
     async def _stored(self, stream: str, head: Position) -> tuple[Position, ThreadState]:
         kept = self._states.get(stream)
@@ -176,6 +206,14 @@ class Projector:
         crossed = position.offset // COMPACT_EVERY != since.offset // COMPACT_EVERY
         if crossed and position.offset > KEPT_EVENTS:
             await self._archive.compact(stream, position.offset - REPLAYABLE_EVENTS)
+
+
+def _following(events: Sequence[Event], position: Position) -> Sequence[Event]:
+    """What of a run without a gap comes right after the position; nothing where the run does not reach it."""
+    if not events or events[0].epoch != position.epoch:
+        return ()
+    known = position.offset + 1 - events[0].offset
+    return events[known:] if known >= 0 else ()
 
 
 def _listed(state: ThreadState) -> tuple[object, ...]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from parlour.core.streams import NewEvent
+from parlour.core.streams import Event, NewEvent
 from parlour.errors import LeaseLost, ParlourError, StreamError, Unavailable
 from parlour.ports import Archive, Entry, HotLog, Lease, Leases
 
@@ -48,7 +48,8 @@ BACKOFF_SECONDS = (0.2, 10.0)
 _REFUSALS = (StreamError, LeaseLost)
 """An archive's No to one stream, which trying again does not change."""
 
-Synced = Callable[[str], None]
+Synced = Callable[[str, Sequence[Event]], None]
+"""Hears of a stream's events that are in the archive now."""
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class Group:
 
 
 class Synchroniser:
-    """One per node. `synced` hears of each stream that the archive holds more of."""
+    """One per node."""
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class Synchroniser:
         for stream, run in entries.items():
             await self._hot.mark_synced(stream, run[-1].events[-1].position)
             moved.add(stream)
-            self._synced(stream)
+            self._synced(stream, [event for entry in run for event in entry.events])
 
     async def _write_alone(self, stream: str, entries: dict[str, Sequence[Entry]]) -> None:
         try:

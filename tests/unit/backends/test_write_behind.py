@@ -53,7 +53,7 @@ class Behind:
     def synchroniser(self, owner: str = "node") -> Synchroniser:
         return Synchroniser(
             self.log, self.archive, self.leases, owner, Metrics(),
-            interval=60, pressure=10**9, synced=lambda stream: None,
+            interval=60, pressure=10**9, synced=lambda stream, events: None,
         )  # fmt: skip
 
     async def streams(self, count: int) -> list[str]:

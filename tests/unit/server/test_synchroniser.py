@@ -51,7 +51,7 @@ class Setting:
     def of(self, owner: str) -> Synchroniser:
         return Synchroniser(
             self.log, self.archive, self.store.leases, owner, Metrics(),
-            interval=60, pressure=10**9, synced=self.synced.append,
+            interval=60, pressure=10**9, synced=lambda stream, _: self.synced.append(stream),
         )  # fmt: skip
 
     async def append(self, stream: str, count: int, *, fence: int | None = None) -> None:
