@@ -19,9 +19,8 @@ class Activity:
         self._users: dict[str, int] = {}
         self._sessions: dict[str, int] = {}
 
-    def touch(self, caller: Caller) -> None:
-        """The person did something just now."""
-        now = self._node.clock.now_ms()
+    def touch(self, caller: Caller, now: int) -> None:
+        """The person did something just now, in milliseconds."""
         self._users[caller.user.id] = now
         if caller.session_id is not None:
             self._sessions[caller.session_id] = now

@@ -139,8 +139,10 @@ class Router:
             if route is None:
                 raise UnknownEvent(f"There is no event {event[:60]!r}.")
             if route.signal is not None:
-                answer = route.signal(node, node.caller_of(connection), route.read(payload))
-                _confirm(ack, answer)
+                caller = connection.caller or node.caller_of(connection)
+                answer = route.signal(node, caller, route.read(payload))
+                if ack is not None:
+                    ack({"ok": True, **answer})
             elif connection.working:
                 _wait(connection, (event, payload, ack))
             else:
@@ -220,11 +222,6 @@ def _wait(connection: Connection, command: Command) -> None:
     if len(connection.commands) >= COMMANDS_WAITING:
         raise RateLimited("Too many commands wait on this connection.")
     connection.commands.append(command)
-
-
-def _confirm(ack: Ack | None, answer: Answer) -> None:
-    if ack is not None:
-        ack({"ok": True, **answer})
 
 
 def _explain(error: ValidationError) -> str:

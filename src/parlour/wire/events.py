@@ -7,13 +7,13 @@ an older server. Ids that clients choose are limited in form, texts in length by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from parlour.core.channels import ChannelKind, Role
 from parlour.core.streams import Event, Position
+from parlour.wire.times import rfc3339
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
@@ -390,10 +390,9 @@ def agent_payload(event: Event) -> dict[str, Any]:
     """An event of an agent session: what stands in its record, and where it stands. `id` is its number; `cause`
     the number of the event that led to it."""
     source = event.source.partition(":")[0]
-    at = datetime.fromtimestamp(event.at / 1000, UTC)
     payload = {
         "id": event.offset,
-        "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": rfc3339(event.at),
         "source": source if source in ("user", "agent") else "environment",
         **event.data,
         "conversation_id": event.stream.partition(":")[2],

@@ -96,6 +96,12 @@ def encode_event(
 
 def encode_ack(ack_id: int, args: Sequence[Any] = (), *, namespace: str = MAIN) -> Encoded:
     """The answer to an EVENT that had this id."""
+    if namespace is MAIN:
+        # Nearly every answer; what is not plain JSON is tried again below.
+        try:
+            return Encoded(b"43%d%b" % (ack_id, json.dumps(list(args))))
+        except TypeError:
+            pass
     return _encode(b"43", "46", namespace, ack_id, list(args))
 
 
@@ -183,8 +189,19 @@ class Decoder:
         if plain is None:
             return self._feed_text(message, start)
         # Nearly every packet: an event of the main namespace without attachments.
-        data = _decode_body(message[plain.end() :], limits)
-        _check_event(data, limits)
+        body = message[plain.end() :]
+        data = json.loads(body)
+        # What `_decode_body` and `_check_event` look at, without the calls.
+        if len(body) > 2 * limits.max_depth:
+            _check_depth(body, data, limits)
+        if (
+            type(data) is not list
+            or not data
+            or type(name := data[0]) is not str
+            or name in RESERVED_EVENTS
+            or len(name) > limits.max_event_name
+        ):
+            _check_event(data, limits)
         ident = plain[1]
         return _tuple(Packet, (EVENT, MAIN, data, int(ident) if ident else None))
 
@@ -261,9 +278,14 @@ def _decode_json(text: str, start: int, limits: Limits) -> Any:
 def _decode_body(body: str, limits: Limits) -> Any:
     value = json.loads(body)
     # Each level takes two characters at least: short texts need no look.
-    if len(body) > 2 * limits.max_depth and json.depth_exceeds(body, value, limits.max_depth):
-        raise ProtocolError("nested too deeply")
+    if len(body) > 2 * limits.max_depth:
+        _check_depth(body, value, limits)
     return value
+
+
+def _check_depth(body: str, value: Any, limits: Limits) -> None:
+    if json.depth_exceeds(body, value, limits.max_depth):
+        raise ProtocolError("nested too deeply")
 
 
 def _check(packet: Packet, limits: Limits) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from parlour.errors import Forbidden
 from parlour.server.connections import Caller
 from parlour.server.router import Routes
 from parlour.wire.events import Heartbeat, SessionEnd, UserJoin
+from parlour.wire.times import rfc3339
 
 if TYPE_CHECKING:
     from parlour.server.node import Node
@@ -19,11 +19,11 @@ routes = Routes()
 @routes.signal("heartbeat", Heartbeat)
 def heartbeat(node: Node, caller: Caller, payload: Heartbeat) -> dict[str, Any]:
     """The person is there. Writes are throttled and happen elsewhere."""
-    node.activity.touch(caller)
+    now = node.clock.now_ms()
+    node.activity.touch(caller, now)
     if caller.connection is not None:
         node.presence.active(caller.connection, payload.active)
-    now = datetime.fromtimestamp(node.clock.now_ms() / 1000, UTC)
-    return {"at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+    return {"at": rfc3339(now)}
 
 
 @routes.command("user-join", UserJoin, http=False)
