@@ -11,10 +11,10 @@ from parlour.core.streams import Event
 from parlour.core.thread import ACCESS, DELTA, DELTAS
 from parlour.native import tell
 from parlour.server.hub import Hub
-from parlour.server.large_rooms import LargeRooms
+from parlour.server.large_rooms import LARGE, LargeRooms
 from parlour.wire.events import event_name, event_payload
 from parlour.wire.packets import Encoded, join_encoded
-from parlour.wire.socketio import MAIN, encode_event
+from parlour.wire.socketio import MAIN, encode_event, encode_plain
 from parlour.wire.told import ACCESS_UPDATED
 
 
@@ -42,11 +42,15 @@ class Delivery:
         if stream.startswith("channel:"):
             events = self._until_shut_out(stream, events)
             audience = self._hub.audience(stream)
-        elif _changes_access(events) and stream.startswith("thread:"):
+        elif (len(events) > 1 or events[0].type == ACCESS) and _changes_access(stream, events):
             events = self._until_access_changed(stream, events)
             audience = self._hub.audience(stream)
-        if events and not self._large_rooms.take(stream, audience, events):
-            tell(audience, _encode(events))
+        if not events:
+            return
+        large = self._large_rooms
+        if (len(audience) > LARGE or large.telling) and large.take(stream, audience, events):
+            return
+        tell(audience, _encode(events))
 
     def _until_shut_out(self, stream: str, events: Sequence[Event]) -> list[Event]:
         """Whom an event shuts out hears this event and nothing after it; gives back what is left to tell."""
@@ -88,10 +92,8 @@ class Delivery:
             connection.send(notice)
 
 
-def _changes_access(events: Sequence[Event]) -> bool:
-    if len(events) == 1:
-        return events[0].type == ACCESS
-    return any(event.type == ACCESS for event in events)
+def _changes_access(stream: str, events: Sequence[Event]) -> bool:
+    return stream.startswith("thread:") and any(event.type == ACCESS for event in events)
 
 
 def _encode(events: Sequence[Event]) -> Encoded:
@@ -139,7 +141,7 @@ def _nowhere(stream: str) -> bool:
 def encode_stream_event(event: Event) -> Encoded:
     """One event as a packet; a text delta says how a slow reader's outbox may join it with the
     next."""
-    if _is_delta(event):
+    if event.type == DELTA and _is_delta(event):
         return _encode_delta(event, event.offset - 1)
     return encode_event(event_name(event.stream), [event_payload(event)])
 
@@ -154,7 +156,7 @@ def _encode_delta(event: Event, since: int) -> Encoded:
     """A delta that takes the reader from `since` to the event's offset."""
     payload = event_payload(event)
     payload["since"] = since
-    return encode_event(event_name(event.stream), [payload], delta=_Delta(event, since))
+    return encode_plain(event_name(event.stream), payload, _Delta(event, since))
 
 
 class _Delta:

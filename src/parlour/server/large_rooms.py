@@ -45,20 +45,20 @@ class LargeRooms:
     def __init__(self, hub: Hub, encode: Encode) -> None:
         self._hub = hub
         self._encode = encode
-        self._rings: OrderedDict[str, _Ring] = OrderedDict()
+        self.telling: OrderedDict[str, _Ring] = OrderedDict()
         """The first one is told next."""
         self._scheduled = False
 
     def take(self, room: str, members: Sequence[Connection], events: Sequence[Event]) -> bool:
         """Tell the room's members, a first part of them now. False where the room is not large, and waits for
         nothing: then nothing was done."""
-        ring = self._rings.get(room)
+        ring = self.telling.get(room)
         if ring is None:
             if len(members) <= LARGE or room.startswith(HOMES):
                 return False
-            if not self._rings:
+            if not self.telling:
                 self._hub.watch(self._moved)
-            ring = self._rings[room] = _Ring(members, self._encode)
+            ring = self.telling[room] = _Ring(members, self._encode)
         ring.add(events)
         if ring.waiting > MAX_WAITING:
             self.finish(room)
@@ -68,7 +68,7 @@ class LargeRooms:
 
     def finish(self, room: str) -> None:
         """Tell whoever still waits in this room now."""
-        ring = self._rings.get(room)
+        ring = self.telling.get(room)
         if ring is not None:
             try:
                 ring.tell(sys.maxsize)
@@ -77,27 +77,27 @@ class LargeRooms:
 
     def drop(self, room: str) -> None:
         """Nobody hears what is left."""
-        if self._rings.pop(room, None) is not None and not self._rings:
+        if self.telling.pop(room, None) is not None and not self.telling:
             self._hub.unwatch(self._moved)
 
     def _next(self) -> None:
         self._scheduled = False
-        if not self._rings:
+        if not self.telling:
             return
-        room, ring = next(iter(self._rings.items()))
-        self._rings.move_to_end(room)
+        room, ring = next(iter(self.telling.items()))
+        self.telling.move_to_end(room)
         try:
             ring.tell(MEMBERS_PER_TURN)
         finally:
             # Also when one raised: the others wait all the same.
             if not ring.waiting:
                 self.drop(room)
-            if self._rings:
+            if self.telling:
                 self._scheduled = True
                 asyncio.get_running_loop().call_soon(self._next)
 
     def _moved(self, room: str, connection: Connection, entered: bool) -> None:
-        ring = self._rings.get(room)
+        ring = self.telling.get(room)
         if ring is None:
             return
         if entered:

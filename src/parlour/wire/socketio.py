@@ -94,6 +94,11 @@ def encode_event(
     return _encode(b"42", "45", namespace, ack_id, [event, *args], delta)
 
 
+def encode_plain(event: str, payload: Mapping[str, Any], delta: Delta | None = None) -> Encoded:
+    """An EVENT of the main namespace whose payload was JSON before. Raises TypeError for anything else."""
+    return Encoded(b"42" + json.dumps([event, payload]), delta)
+
+
 def encode_ack(ack_id: int, args: Sequence[Any] = (), *, namespace: str = MAIN) -> Encoded:
     """The answer to an EVENT that had this id."""
     if namespace is MAIN:

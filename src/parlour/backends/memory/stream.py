@@ -12,6 +12,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
+from orjson import loads
+
 from parlour.backends.records import decode_record, encode_record, encode_records, right_sized
 from parlour.backends.sinks import Sinks
 from parlour.backends.window import MESSAGE, WindowLimits
@@ -185,6 +187,7 @@ class HeldStream:
         since = offset = self.head
         if self._records is _NO_RECORDS:
             self._records = deque()
+        name, epoch = self.name, self.epoch
         numbered = []
         for event, record in zip(events, records, strict=True):
             self._records.append(record)
@@ -193,11 +196,11 @@ class HeldStream:
             self.bytes += len(record)
             offset += 1
             # Read back, not handed on: followers get a copy that the writer cannot change any more,
-            # of the values that JSON made of it.
-            numbered.append(decode_record(self.name, self.epoch, offset, record))
+            # of the values that JSON made of it. What was written just now is not damaged.
+            numbered.append(Event(name, epoch, offset, *loads(record)))
         self.head = offset
         self.touched = now
-        return Batch(self.name, self.epoch, since, tuple(numbered))
+        return Batch(name, epoch, since, tuple(numbered))
 
     # -- reading ---------------------------------------------------------------------------------
 
