@@ -58,8 +58,11 @@ class Delivery:
         for event in events:
             held.append(event)
             if ends_access(event.type, event.data.get("body", {})):
-                self._tell_at_once(stream, held)
-                self.shut_out(event)
+                try:
+                    self._tell_at_once(stream, held)
+                finally:
+                    # Also where a connection failed: access ends for the others all the same.
+                    self.shut_out(event)
                 held = []
         return held
 
@@ -70,14 +73,18 @@ class Delivery:
         for event in events:
             held.append(event)
             if event.type == ACCESS:
-                self._tell_at_once(stream, held)
-                self.access_changed(event)
+                try:
+                    self._tell_at_once(stream, held)
+                finally:
+                    self.access_changed(event)  # as above
                 held = []
         return held
 
     def _tell_at_once(self, stream: str, events: Sequence[Event]) -> None:
-        self._large_rooms.finish(stream)
-        tell(self._hub.audience(stream), _encode(events))
+        try:
+            self._large_rooms.finish(stream)
+        finally:
+            tell(self._hub.audience(stream), _encode(events))
 
     def lost(self, stream: str) -> None:
         """Continuity is broken: everybody is told to subscribe again; who followed by position leaves."""

@@ -34,9 +34,6 @@ class Hub:
         """Hear of every entry and exit, in the same turn of the loop."""
         self._watchers.append(watcher)
 
-    def unwatch(self, watcher: Watcher) -> None:
-        self._watchers.remove(watcher)
-
     def add(self, connection: Connection) -> None:
         self._connections[connection.sid] = connection
 

@@ -43,11 +43,11 @@ class LargeRooms:
     """The rooms that are being told."""
 
     def __init__(self, hub: Hub, encode: Encode) -> None:
-        self._hub = hub
         self._encode = encode
         self.telling: OrderedDict[str, _Ring] = OrderedDict()
-        """The first one is told next."""
+        """By room, for whom something waits; the first one is told next."""
         self._scheduled = False
+        hub.watch(self._moved)
 
     def take(self, room: str, members: Sequence[Connection], events: Sequence[Event]) -> bool:
         """Tell the room's members, a first part of them now. False where the room is not large, and waits for
@@ -56,8 +56,6 @@ class LargeRooms:
         if ring is None:
             if len(members) <= LARGE or room.startswith(HOMES):
                 return False
-            if not self.telling:
-                self._hub.watch(self._moved)
             ring = self.telling[room] = _Ring(members, self._encode)
         ring.add(events)
         if ring.waiting > MAX_WAITING:
@@ -69,16 +67,20 @@ class LargeRooms:
     def finish(self, room: str) -> None:
         """Tell whoever still waits in this room now."""
         ring = self.telling.get(room)
-        if ring is not None:
-            try:
-                ring.tell(sys.maxsize)
-            finally:
+        if ring is None:
+            return
+        try:
+            ring.tell(sys.maxsize)
+        finally:
+            # Also when one raised: what stands behind it is for others.
+            if ring.waiting:
+                self.finish(room)
+            else:
                 self.drop(room)
 
     def drop(self, room: str) -> None:
         """Nobody hears what is left."""
-        if self.telling.pop(room, None) is not None and not self.telling:
-            self._hub.unwatch(self._moved)
+        self.telling.pop(room, None)
 
     def _next(self) -> None:
         self._scheduled = False
@@ -90,7 +92,7 @@ class LargeRooms:
             ring.tell(MEMBERS_PER_TURN)
         finally:
             # Also when one raised: the others wait all the same.
-            if not ring.waiting:
+            if not ring.waiting and self.telling.get(room) is ring:
                 self.drop(room)
             if self.telling:
                 self._scheduled = True

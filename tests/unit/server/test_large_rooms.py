@@ -238,6 +238,23 @@ async def test_one_broken_link_keeps_nobody_else_from_hearing():
     assert sum(listener.offsets() == [1] for listener in room.listeners) == 2 * LARGE - 2
 
 
+async def test_nobody_is_left_out_where_links_break_before_access_ends():
+    room, changed = Room(4 * MEMBERS_PER_TURN), []
+    room.delivery.access_changed = lambda event: changed.append(event.offset)
+    room.append()
+    await turn()
+    room.append()
+    for number in (-1, 5):
+        room.listeners[number].broken = True
+
+    with pytest.raises(OSError, match="broken"):
+        room.append(type=ACCESS, data={})
+
+    whole = [one for one in room.listeners if not one.broken]
+    assert all(listener.offsets() == [1, 2, 3] for listener in whole)
+    assert changed == [3]
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.integers(1, 3)),
