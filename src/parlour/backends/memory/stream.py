@@ -68,6 +68,10 @@ class _Append:
     fence: int | None
     receipt: tuple[str, Appended] | None
 
+    @property
+    def marks(self) -> tuple[int | None, tuple[str, Appended] | None]:
+        return self.fence, self.receipt
+
 
 _COUNTED: Final = b'["%b",' % MESSAGE.encode()
 """How the record begins of an event that counts as a message."""
@@ -252,21 +256,27 @@ class HeldStream:
     # -- write-behind ----------------------------------------------------------------------------
 
     def unsynced(self, limit: int) -> list[Entry]:
-        taken: list[_Append] = []
+        """Appends of which nothing is noted but their end are one entry together."""
+        taken: list[_Append | int] = []
         reached = self.synced
         for append in self._appends:
             if reached - self.synced >= limit:
                 break
-            taken.append(_Append(append, None, None) if isinstance(append, int) else append)
-            reached = taken[-1].last
+            if type(append) is int and taken and type(taken[-1]) is int:
+                taken[-1] = append
+            else:
+                taken.append(append)
+            reached = _last(append)
         # Walked to once: what waits may stand deep in the window.
         events = self._events(self.synced, reached)
         entries: list[Entry] = []
         start = self.synced
         for append in taken:
-            run = events[start - self.synced : append.last - self.synced]
-            entries.append(Entry(self.name, self.epoch, run, append.fence, append.receipt))
-            start = append.last
+            last = _last(append)
+            run = events[start - self.synced : last - self.synced]
+            fence, receipt = (None, None) if isinstance(append, int) else append.marks
+            entries.append(Entry(self.name, self.epoch, run, fence, receipt))
+            start = last
         return entries
 
     def mark_synced(self, through: int) -> tuple[int, int]:
