@@ -21,13 +21,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import Row
 
 from parlour.backends.epochs import first_epoch, next_epoch
 from parlour.backends.records import unreadable
 from parlour.backends.sql import projections
 from parlour.backends.sql.engine import Database
-from parlour.backends.sql.schema import DAMAGED, encode_json, events, receipts, streams
+from parlour.backends.sql.schema import DAMAGED, decode_json, encode_json, events, receipts, streams
 from parlour.backends.sql.statements import Insertion, Statement, Values
 from parlour.core.streams import Appended, Event, Page, Position
 from parlour.errors import ExpectationFailed, LeaseLost, ParlourError, PositionLost
@@ -395,26 +394,37 @@ def _read(connection: Connection, stream: str, after: Position | None, limit: in
         after = Position(stand.epoch, stand.floor)
     if after.epoch != stand.epoch or not stand.floor <= after.offset <= stand.head:
         raise PositionLost(stream=stream)
-    found = [
-        _event(stand.epoch, one) for one in connection.execute(_after(stream, after.offset, limit))
-    ]
+    rows = _EVENTS_AFTER.find_all(connection, stream, after.offset, limit)
+    found = [_event(stream, stand.epoch, row) for row in rows]
     reached = found[-1].position if found else after
     return Page(found, reached, Position(stand.epoch, stand.head))
 
 
-def _event(epoch: str, row: Row[Any]) -> Event:
-    if row.data is DAMAGED:
-        return unreadable(row.stream, epoch, row.offset, ValueError("the data are not JSON"))
-    return Event(row.stream, epoch, row.offset, row.type, row.data, row.at, row.source, row.cause)
-
-
-def _after(stream: str, offset: int, limit: int) -> Any:
-    return (
-        select(events)
-        .where(events.c.stream == stream, events.c.offset > offset)
+_EVENTS_AFTER = Statement(
+    ["name", "after", "most"],
+    lambda insert: (
+        select(
+            events.c.offset,
+            events.c.type,
+            events.c.data,
+            events.c.at,
+            events.c.source,
+            events.c.cause,
+        )
+        .where(events.c.stream == bindparam("name"), events.c.offset > bindparam("after"))
         .order_by(events.c.offset)
-        .limit(limit)
-    )
+        .limit(bindparam("most", type_=BigInteger))
+        .offset(literal_column("0"))  # SQLAlchemy writes a parameter of its own where there is none
+    ),
+)
+
+
+def _event(stream: str, epoch: str, row: Values) -> Event:
+    offset, kind, text, at, source, cause = row
+    data = decode_json(text)
+    if data is DAMAGED:
+        return unreadable(stream, epoch, offset, ValueError("the data are not JSON"))
+    return Event(stream, epoch, offset, kind, data, at, source, cause)
 
 
 def _compact(connection: Connection, stream: str, through: int) -> None:

@@ -54,6 +54,15 @@ def encode_json(value: Any) -> str:
         raise InvalidPayload("the database cannot hold this value") from error
 
 
+def decode_json(text: str | None) -> Any:
+    """What `Json` stores, as a value. One damaged row must not make the others unreadable: it comes back as
+    `DAMAGED`."""
+    try:
+        return None if text is None else orjson.loads(text)
+    except ValueError:
+        return DAMAGED
+
+
 class Json(TypeDecorator[Any]):
     """Any JSON value, as text."""
 
@@ -64,11 +73,7 @@ class Json(TypeDecorator[Any]):
         return None if value is None else orjson.dumps(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """One damaged row must not make the others unreadable: it comes back as `DAMAGED`."""
-        try:
-            return None if value is None else orjson.loads(value)
-        except ValueError:
-            return DAMAGED
+        return decode_json(value)
 
 
 users = Table(

@@ -52,6 +52,14 @@ class Statement:
         found = connection.exec_driver_sql(form.text, form.ordered(values)).fetchone()
         return None if found is None else tuple(found)
 
+    def find_all(self, connection: Connection, *values: Any) -> Sequence[Values]:
+        """All rows."""
+        form = self._form(connection)
+        if form.embedded:
+            return driver(connection).execute(form.text, form.ordered(values)).fetchall()
+        found = connection.exec_driver_sql(form.text, form.ordered(values))
+        return [tuple(row) for row in found]
+
     def change(self, connection: Connection, *values: Any) -> int:
         """Gives how many rows were changed."""
         form = self._form(connection)
