@@ -130,27 +130,23 @@ def fold(
 
 def _joined(events: Sequence[Event]) -> Iterator[Event]:
     """The same events, deltas of one message that follow each other as one: adding them one by one would
-    copy the text that is there for each of them."""
+    copy the text that is there for each of them. Apps may write what they like under a delta's type; that is
+    left to the rule."""
     run: list[Event] = []
+    about: Any = None
     for event in events:
-        if run and not _continues(run[0], event):
+        data = event.data
+        is_delta = event.type == DELTA and type(data.get("text")) is str
+        if run and not (is_delta and data.get("id") == about):
             yield _as_one(run)
             run = []
-        if _is_delta(event):
+        if is_delta:
+            about = data.get("id")
             run.append(event)
         else:
             yield event
     if run:
         yield _as_one(run)
-
-
-def _is_delta(event: Event) -> bool:
-    """Apps may write what they like under this type; that is left to the rule."""
-    return event.type == DELTA and type(event.data.get("text")) is str
-
-
-def _continues(first: Event, event: Event) -> bool:
-    return _is_delta(event) and event.data.get("id") == first.data.get("id")
 
 
 def _as_one(run: list[Event]) -> Event:

@@ -62,6 +62,8 @@ class Backends:
     """The documents' fast store, where the database is written behind it."""
     behind: HotLog | None = None
     """The hot log, where the archive is written behind it by the synchroniser."""
+    sync_leases: Leases | None = None
+    """By which nodes agree who writes a stream of the hot log behind; None where nobody else holds it."""
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """Database transactions since the start: reads and writes."""
     leave: Leave | None = None
@@ -132,6 +134,7 @@ async def _open_shared(
         usage=redis.usage,
         counts=store.counts,
         behind=hot,
+        sync_leases=redis.leases,
     )
 
 

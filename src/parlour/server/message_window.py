@@ -176,7 +176,7 @@ async def open_message_window(
             synchroniser = Synchroniser(
                 backends.behind,
                 backends.archive,
-                backends.leases,
+                backends.sync_leases,
                 f"window-{new_id()[:12]}",
                 Metrics(),
                 interval=settings.session_sync_interval_seconds,

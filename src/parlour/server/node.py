@@ -18,7 +18,6 @@ from parlour.core.users import User
 from parlour.errors import CallError, CommandError, NotFound, ParlourError, TooLarge, Unavailable
 from parlour.ports import (
     Clock,
-    HotLog,
     ThreadRecord,
 )
 from parlour.server import handlers, knocks, sharing
@@ -129,7 +128,7 @@ class Node:
         self.permissions = Permissions(self.threads, backends.channels, clock)
         self.projector = Projector(self.archive, window, self._list_changed)
         self.listing = Listing(self.threads, self._listed_record)
-        self.synchroniser = self._make_synchroniser(backends.behind)
+        self.synchroniser = self._make_synchroniser(backends)
         settles = self.synchroniser is not None and settings.durability == "stored"
         self.log = ArchivedLog(
             backends.hot,
@@ -175,13 +174,13 @@ class Node:
         self._listed: dict[str, dict[str, Any]] = {}
         self._observe()
 
-    def _make_synchroniser(self, behind: HotLog | None) -> Synchroniser | None:
-        if behind is None:
+    def _make_synchroniser(self, backends: Backends) -> Synchroniser | None:
+        if backends.behind is None:
             return None
         return Synchroniser(
-            behind,
+            backends.behind,
             self.archive,
-            self.leases,
+            backends.sync_leases,
             self.id,
             self.metrics,
             interval=self.settings.session_sync_interval_seconds,

@@ -82,13 +82,13 @@ class Group:
 
 
 class Synchroniser:
-    """One per node."""
+    """One per node. Without `leases` nobody else holds the hot log: the process keeps it to itself."""
 
     def __init__(
         self,
         hot: HotLog,
         archive: Archive,
-        leases: Leases,
+        leases: Leases | None,
         owner: str,
         metrics: Metrics,
         *,
@@ -211,26 +211,29 @@ class Synchroniser:
     async def _holding(self, streams: Sequence[str]) -> AsyncIterator[list[str]]:
         """The streams among these that no other node synchronises at the moment. All are asked for at
         once: a database takes them in one transaction, and each costs it a write to the disk."""
+        if self._leases is None:
+            yield list(streams)
+            return
         leases: list[Lease] = []
         try:
-            await _together(self._acquire(stream, leases) for stream in streams)
+            await _together(self._acquire(self._leases, stream, leases) for stream in streams)
             held = {lease.name for lease in leases}
             yield [stream for stream in streams if f"sync:{stream}" in held]
         finally:
-            await asyncio.shield(self._release(leases))
+            await asyncio.shield(self._release(self._leases, leases))
 
-    async def _acquire(self, stream: str, leases: list[Lease]) -> None:
+    async def _acquire(self, store: Leases, stream: str, leases: list[Lease]) -> None:
         """Into the list at once, so that it is released whatever happens to the others."""
-        lease = await self._leases.acquire(f"sync:{stream}", self._owner, LEASE_TTL_MS)
+        lease = await store.acquire(f"sync:{stream}", self._owner, LEASE_TTL_MS)
         if lease is not None:
             leases.append(lease)
 
-    async def _release(self, leases: Iterable[Lease]) -> None:
-        await _together(map(self._release_one, leases))
+    async def _release(self, store: Leases, leases: Iterable[Lease]) -> None:
+        await _together(self._release_one(store, lease) for lease in leases)
 
-    async def _release_one(self, lease: Lease) -> None:
+    async def _release_one(self, store: Leases, lease: Lease) -> None:
         try:
-            await self._leases.release(lease)
+            await store.release(lease)
         except Unavailable as error:
             log.warning("lease not released", lease=lease.name, error=str(error))
 

@@ -48,9 +48,10 @@ class Setting:
         self.synced: list[str] = []
         self.synchroniser = self.of("node")
 
-    def of(self, owner: str) -> Synchroniser:
+    def of(self, owner: str, *, alone: bool = False) -> Synchroniser:
+        leases = None if alone else self.store.leases
         return Synchroniser(
-            self.log, self.archive, self.store.leases, owner, Metrics(),
+            self.log, self.archive, leases, owner, Metrics(),
             interval=60, pressure=10**9, synced=lambda stream, _: self.synced.append(stream),
         )  # fmt: skip
 
@@ -104,6 +105,21 @@ async def test_many_streams_share_transactions_of_bounded_size(setting: Setting)
     for stream in streams:
         assert await setting.archived(stream) == texts(30)
     assert set(setting.synced) == set(streams)
+
+
+async def test_a_process_that_is_alone_asks_for_no_leases(setting: Setting) -> None:
+    written = []
+    for alone in (True, False):
+        for _ in range(5):
+            await setting.append(fresh(), 2)
+        _, before = setting.store.counts()
+        await setting.of("node", alone=alone).flush()
+        _, after = setting.store.counts()
+        written.append(after - before)
+
+    assert written[0] == 1
+    assert written[1] > 1
+    assert list(await setting.log.dirty(10)) == []
 
 
 async def test_a_long_stream_does_not_keep_others_waiting(setting: Setting) -> None:

@@ -192,12 +192,12 @@ class HeldStream:
         if self._records is _NO_RECORDS:
             self._records = deque()
         name, epoch = self.name, self.epoch
+        self._records.extend(records)
+        self.bytes += sum(map(len, records))
         numbered = []
         for event, record in zip(events, records, strict=True):
-            self._records.append(record)
             if event.type == MESSAGE:
                 self._messages += 1
-            self.bytes += len(record)
             offset += 1
             # Read back, not handed on: followers get a copy that the writer cannot change any more,
             # of the values that JSON made of it. What was written just now is not damaged.
