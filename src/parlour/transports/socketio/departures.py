@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from typing import Final, Protocol
 
-ENDED_PER_TURN: Final = 64
+ENDED_PER_TURN: Final = 24
 """About two milliseconds."""
 
 
