@@ -127,6 +127,24 @@ async def test_a_killed_node_leaves_nobody_behind(pair: Pair, stack: AsyncExitSt
     never.set()
 
 
+async def test_a_death_is_noticed_also_where_another_node_cleared_up_first(pair: Pair) -> None:
+    node, ghost = pair.here.node, f"node-{uuid.uuid4().hex[:12]}"
+    told: list[str] = []
+    node.registrar.departed.append(told.append)
+    await node.pool.attend(ghost)
+    lease = await node.leases.acquire(f"node:{ghost}", ghost, 60_000)
+    assert lease is not None
+    await node.registrar.look()
+    assert ghost not in told
+
+    # What a faster node does when the lease has run out.
+    await node.pool.reap(ghost)
+    await node.leases.release(lease)
+    await node.registrar.look()
+
+    assert ghost in told
+
+
 async def test_a_node_that_was_taken_for_dead_registers_its_connections_anew(
     pair: Pair, stack: AsyncExitStack
 ) -> None:

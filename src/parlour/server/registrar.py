@@ -58,9 +58,11 @@ class Registrar:
         self._lock = asyncio.Lock()
         self._lease: Lease | None = None
         self._dead: frozenset[str] = frozenset()
+        self._known: frozenset[str] = frozenset()
+        """The nodes that lived when this one looked last."""
         self.arrivals: list[Arrival] = []
         self.departed: list[Callable[[str], None]] = []
-        """Called with the id of each other node that died."""
+        """Called with the id of each other node that died, or left."""
         self._audit = Audit(node, self)
         node.rooms.broken = self._audit.doubt
         node.hub.watch(self._moved)
@@ -116,7 +118,7 @@ class Registrar:
                 self._lease_name(self._node.id), self._node.id, self._node.lease_ms
             )
             self._node.tasks.spawn(self._keep(self._keep_lease, self._period()), "node lease")
-            self._node.tasks.spawn(self._keep(self._watch, WATCH_SECONDS), "other nodes")
+            self._node.tasks.spawn(self._keep(self.look, WATCH_SECONDS), "other nodes")
             self._node.tasks.spawn(self._keep(self._bury, WATCH_SECONDS), "dead nodes")
             self._node.tasks.spawn(self._keep(self._audit.when_due, CHECK_SECONDS), "pool audit")
         self._node.tasks.spawn(self._run(), "registrar")
@@ -323,16 +325,18 @@ class Registrar:
         holder = await self._node.leases.holder(self._lease_name(node_id))
         return holder is not None and holder.owner == node_id
 
-    async def _watch(self) -> None:
+    async def look(self) -> None:
         """Notice which nodes died, and stop waiting for them."""
         node = self._node
         listed = await node.pool.nodes() - {node.id}
-        related = node.presence.peers() | node.peers.awaited()
+        # Another node may have cleared up before this one looked: then a dead one is listed no more.
+        related = node.presence.peers() | node.peers.awaited() | self._known
         dead = {one for one in sorted(listed | related) if not await self.alive(one)}
         for one in sorted(dead & related | dead - self._dead):
             for departed in self.departed:
                 departed(one)
         self._dead = frozenset(dead & listed)
+        self._known = frozenset(listed - dead)
 
     async def _bury(self) -> None:
         """Remove what dead nodes left in the pool. One node does it, under the dead one's lease."""
