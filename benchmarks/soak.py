@@ -10,8 +10,9 @@ together, which is what is to be seen.
 
 On a machine where the clients get too little of their core they answer pings too late, and the server
 closes them: `closed_in_the_room` and the connections at the start and at the end say how many;
-`unanswered` says how often the server did not tell its figures within a minute. It ends by itself, after
-`seconds` and what connecting takes."""
+`unanswered` says how often the server did not tell its figures within a minute. `server_cpu` contains the probe, which
+asks for every turn and so fills what is left of the core: few `turns` per second say that it is full.
+It ends by itself, after `seconds` and what connecting takes."""
 
 from __future__ import annotations
 
